@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::first_pass::FirstPassResult;
 use super::report::{FilterCount, ReasonCount, Report, SourceCount, VerdictCounts};
 use super::{Options, Reason, Verify};
+use aludel_data::dataset::alike;
 use aludel_data::split::Split;
 use aludel_verify::Verdict;
 
@@ -22,6 +23,7 @@ impl Report {
             rows: rows.len() as u64,
             without_reasoning: kept.clone().filter(|row| row.hides_reasoning).count() as u64,
             end_marks_removed: kept.clone().filter(|row| row.ended_by_mark).count() as u64,
+            with_tools: kept.clone().filter(|row| row.has_tools).count() as u64,
             untrue_claims: kept.clone().filter(|row| row.is_claim_untrue).count() as u64,
             kept: kept.count() as u64,
             prompts: prompts.len() as u64,
@@ -34,6 +36,7 @@ impl Report {
             tokenised: judgement.tokenised,
             weighted: judgement.weighted.clone(),
             columns_not_used: judgement.columns_not_used.clone(),
+            columns_used_in_part: judgement.columns_used.in_part.clone(),
         }
     }
 }
@@ -78,24 +81,6 @@ fn reason_counts(judgement: &FirstPassResult) -> Vec<ReasonCount> {
     counts.sort_by_key(|count| std::cmp::Reverse(count.rows));
     counts.truncate(REASONS);
     counts
-}
-
-/// What details of one kind have in common: all but numbers and what is quoted.
-fn alike(detail: &str) -> String {
-    let mut is_quoted = false;
-    let mut common = String::new();
-    for letter in detail.chars() {
-        if letter == '`' {
-            is_quoted = !is_quoted;
-        } else if !is_quoted && letter.is_ascii_digit() {
-            if !common.ends_with('0') {
-                common.push('0');
-            }
-        } else if !is_quoted {
-            common.push(letter);
-        }
-    }
-    common
 }
 
 fn is_on(options: &Options, reason: Reason) -> bool {

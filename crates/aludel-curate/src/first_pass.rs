@@ -42,6 +42,8 @@ pub(super) struct FirstPassResult {
     pub(super) weighted: BTreeMap<String, u64>,
     /// Non-empty columns that are not used.
     pub(super) columns_not_used: Vec<String>,
+    /// Columns that are read.
+    pub(super) columns_used: dataset::ColumnsUsed,
 }
 
 pub(super) fn judge(
@@ -56,7 +58,8 @@ pub(super) fn judge(
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
     let mut rows = Vec::new();
-    let (mut columns_not_used, mut weighted) = (Vec::new(), BTreeMap::new());
+    let (mut columns_not_used, mut columns_used) = (Vec::new(), dataset::ColumnsUsed::default());
+    let mut weighted = BTreeMap::new();
     for_each_batch(
         source,
         pool,
@@ -69,7 +72,8 @@ pub(super) fn judge(
         |trace, judged| {
             let (mut row, sketch) = judged?;
             if trace.content.is_ok() {
-                dataset::add_unused(&mut columns_not_used, &trace.columns, |name| is_used(options, name));
+                let used = &mut columns_used;
+                dataset::add_unused(&mut columns_not_used, used, &trace.columns, |name| is_used(options, name));
             }
             if let Some(column) = &trace.weighted_by {
                 *weighted.entry(column.clone()).or_default() += 1;
@@ -84,7 +88,15 @@ pub(super) fn judge(
         },
     )?;
     let tokenised = filters.tokenised.into_inner();
-    Ok(FirstPassResult { rows, sources: sources.names, tokenised, weighted, columns_not_used })
+    Ok(FirstPassResult { rows, sources: sources.names, tokenised, weighted, columns_not_used, columns_used })
+}
+
+fn has_tools(content: &Content) -> bool {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    messages.iter().any(|message| !message.tools.is_empty() || !message.tool_calls.is_empty())
 }
 
 /// How many rows are read and judged. A batch may take minutes, where a command or a long solution is compared, so that rows are told as
@@ -206,6 +218,7 @@ impl<'a> Filters<'a> {
             source: 0,
             hides_reasoning: trace.hides_reasoning,
             ended_by_mark: trace.ended_by_mark,
+            has_tools: trace.content.as_ref().is_ok_and(has_tools),
             is_claim_untrue: false,
             dropped: None,
         };

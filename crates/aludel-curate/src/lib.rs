@@ -266,6 +266,8 @@ struct JudgedRow {
     source: u32,
     hides_reasoning: bool,
     ended_by_mark: bool,
+    /// Whether it has tools, or calls of them.
+    has_tools: bool,
     /// The data calls its answer wrong, and it is right.
     is_claim_untrue: bool,
     dropped: Option<Box<DroppedRow>>,

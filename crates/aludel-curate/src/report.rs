@@ -18,6 +18,8 @@ pub struct Report {
     pub without_reasoning: u64,
     /// Rows among them without the marks at the ends of their answers.
     pub end_marks_removed: u64,
+    /// Rows among them that have tools, or calls of them.
+    pub with_tools: u64,
     /// Rows among them that the data calls wrong, and whose answers are right by their gold.
     pub untrue_claims: u64,
     /// Different prompts among them.
@@ -40,6 +42,8 @@ pub struct Report {
     pub weighted: BTreeMap<String, u64>,
     /// Non-empty columns that are not used; they are copied to the output.
     pub columns_not_used: Vec<String>,
+    /// Columns that are read in some rows, and in others hold values of another kind.
+    pub columns_used_in_part: Vec<String>,
 }
 
 /// What a filter did.

@@ -38,12 +38,14 @@ pub struct CurateSettings {
     pub min_length: Option<usize>,
     /// Drop rows of more of the student's tokens, prompt and template included.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_length: Option<usize>,
     /// Files of evaluations; rows that ask what they ask are dropped.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub decontaminate: Vec<PathBuf>,
     /// Words in an n-gram by which prompts are compared with those of evaluations.
+    #[schemars(range(min = 1, max = 100))]
     pub decontaminate_ngram: usize,
     /// A row is dropped if its prompt holds this share of the n-grams of an evaluation's prompt.
     pub decontaminate_overlap: f64,
@@ -68,9 +70,11 @@ pub struct CurateSettings {
     /// The share of word n-grams in common (Jaccard similarity of prompt and reasoning) from which on they do.
     pub near_duplicate_threshold: f64,
     /// Words in such an n-gram.
+    #[schemars(range(min = 1, max = 100))]
     pub near_duplicate_ngram: usize,
     /// Maximum number of rows per prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_per_prompt: Option<u64>,
     /// Weights of the sources in what is kept, for example `{ math = 0.7, code = 0.3 }`; empty keeps all of each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -107,7 +111,7 @@ pub enum Keep {
     /// By name.
     Named(NamedKeep),
     /// So many, chosen at random.
-    Count(u64),
+    Count(#[schemars(range(min = 1))] u64),
 }
 
 /// Which of the right answers to a prompt are kept, by name.
@@ -347,7 +351,7 @@ impl CurateSettings {
             "max_length",
             bounds.1,
             "no row could be as long as curate.min_length and no longer than this",
-            "a number of tokens from curate.min_length up",
+            "a whole number of 1 or more, and no less than curate.min_length",
         );
         check.test_size(self.test_size);
         check.seed(self.seed);

@@ -2,7 +2,7 @@
 //! Display and exit codes are left to the binary.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong between a user's files and training rows.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +40,8 @@ pub enum Error {
         path: PathBuf,
         /// What it is, with its article.
         kind: &'static str,
-        /// How to convert it.
-        mend: &'static str,
+        /// How to convert it, or what to give in its place.
+        mend: String,
     },
 
     /// A compressed data file that cannot be decompressed.
@@ -83,11 +83,13 @@ pub enum Error {
     },
 
     /// Every row of every file was skipped.
-    #[error("no usable row: all {rows} rows were left out, the first ({path}, line {line}) because {reason}", rows = aludel_files::grouped(*rows), path = path.display())]
+    #[error("no usable row: all {rows} rows were left out, {alike}{reason}", rows = aludel_files::grouped(*rows), alike = most_alike(*rows, *alike, path, *line))]
     NoUsableRows {
         /// How many rows were read.
         rows: u64,
-        /// The file of the first row that was skipped.
+        /// How many of them for the most frequent reason.
+        alike: u64,
+        /// The file of the first of those.
         path: PathBuf,
         /// Its line.
         line: u64,
@@ -98,6 +100,17 @@ pub enum Error {
     /// One row is broken.
     #[error("{path}, line {line}: {reason}; fix the row, or leave such rows out with --skip-bad-rows", path = path.display())]
     Row {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, on which the row begins.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// One row cannot be turned into tokens.
+    #[error("{path}, line {line}: {reason}; fix the row, leave such rows out with --skip-bad-rows, or have `aludel inspect` count them by reason", path = path.display())]
+    NotEncoded {
         /// The data file.
         path: PathBuf,
         /// The line, counted from 1, on which the row begins.
@@ -167,6 +180,15 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+}
+
+/// Which rows were left out for the reason that is told: of one reason the first, of several how many have the most frequent.
+fn most_alike(rows: u64, alike: u64, path: &Path, line: u64) -> String {
+    let place = format!("{}, line {line}", path.display());
+    match alike < rows {
+        true => format!("{} of them as the row in {place}: ", aludel_files::grouped(alike)),
+        false => format!("the first ({place}) because "),
+    }
 }
 
 /// The remedy for a failed write depends on its cause.

@@ -32,5 +32,6 @@ pub mod token_counter;
 pub mod token_init;
 pub mod train;
 pub mod trained_prompts;
+pub mod training_facts;
 
 pub use error::{Error, Result};

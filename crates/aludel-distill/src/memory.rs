@@ -77,7 +77,13 @@ impl<'a> TrainingMemory<'a> {
         self.weights + self.files + arenas + COPIES * 4 * parameters
     }
 
-    /// Whether the available memory suffices for rows of `longest` tokens; true if the system does not report it.
+    /// Bytes that the process will hold at its peak if these are its largest passes; none where the system does not tell what it holds.
+    pub fn process_bytes(&mut self, largest: MaxPassTokens) -> Option<u64> {
+        let growth = self.bytes(largest);
+        resident().map(|resident| resident + growth).max(peak())
+    }
+
+    /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
     pub fn fits(&mut self, longest: usize) -> bool {
         let most = longest.max(self.tokens_per_pass);
         let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 }) - self.files;

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::trained_prompts::TrainedPrompts;
+use crate::training_facts::TrainingFacts;
 
 /// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
 ///
@@ -31,7 +32,8 @@ pub fn default_dtype(student: &Student) -> Result<Dtype> {
     })
 }
 
-/// Writes the merged model to `folder`, which must not hold anything yet. `tell` is called with the weights merged and in total.
+/// Writes the merged model to `folder`, which must not hold anything yet. `tell` hears how many weights of how many are merged; `complete`
+/// adds what else the folder is to hold, before it appears in its place.
 ///
 /// # Errors
 /// The folder is not empty, a tensor is missing, or the disk is full; then nothing is left behind.
@@ -41,7 +43,9 @@ pub fn merge(
     folder: &Path,
     dtype: Dtype,
     tell: &mut dyn FnMut(u64, u64),
+    complete: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<()> {
+    let target = folder;
     let mut ctx = Context::cpu(1);
     let adapter = Adapter::load(&mut ctx, &student.config, adapter_folder)?;
     let text = adapter_text(student, adapter_folder)?;
@@ -91,7 +95,10 @@ pub fn merge(
         if let Some(known) = &known {
             known.write(folder)?;
         }
-        Ok(())
+        if let Some(facts) = TrainingFacts::read(adapter_folder)? {
+            facts.write(folder)?;
+        }
+        complete(folder).map_err(|reason| Error::Output { path: target.to_owned(), reason })
     })
 }
 

@@ -134,6 +134,14 @@ pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&MetricsDiges
     Err(Error::Damaged { path, reason })
 }
 
+/// How many lines the file holds beyond what a run in this state has done.
+///
+/// # Errors
+/// The file cannot be read, or a line in the middle of it is no record.
+pub fn surplus(folder: &Path, state: &TrainerState) -> Result<u64> {
+    Ok(kept(&folder.join(METRICS_FILE_NAME), state)?.left_out)
+}
+
 /// The open `metrics.jsonl`.
 pub struct Metrics {
     path: PathBuf,

@@ -222,10 +222,11 @@ fn end_of_cut(row: &Encoded, messages: &[Message]) -> usize {
 fn cached(row: Prepared) -> Result<EncodedRow, String> {
     let left = row.tokens_left();
     let kept = |encoded: Encoded, truncated| {
-        let Encoded { mut ids, mut weights, .. } = encoded;
+        let Encoded { mut ids, mut weights, parts, .. } = encoded;
         ids.truncate(left);
         weights.truncate(left);
-        EncodedRow::Kept { ids, weights, truncated }
+        let reasoning = parts.iter().zip(&weights).any(|(part, weight)| *part == Part::Reasoning && *weight > 0.0);
+        EncodedRow::Kept { ids, weights, truncated, reasoning }
     };
     match (row.fate, row.encoded) {
         (RowStatus::Refused(reason), _) => Err(reason),

@@ -30,6 +30,7 @@ use crate::settings::Recipe;
 use crate::supervision::PassSums;
 use crate::tensorboard::EventFile;
 use crate::trained_prompts::TrainedPrompts;
+use crate::training_facts::{TrainedOn, TrainingFacts};
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
@@ -60,6 +61,10 @@ fn train_from_start(
     observe(Event::Stage(Stage::Opening));
     let opened = OpenedStudent::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
+    if let Some(summary) = resumed.complete(&claimed)? {
+        observe(Event::Complete(&summary));
+        return Ok(summary);
+    }
     let mut pair_notes = check_pair(&claimed, &opened, observe)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
@@ -73,7 +78,7 @@ fn train_from_start(
 struct Trainer<'a> {
     recipe: &'a Recipe,
     folder: &'a Path,
-    trained_on: AdapterStudent,
+    trained_on: TrainedOn,
     student: Student,
     rows: Rows,
     plan: Plan,
@@ -147,7 +152,10 @@ impl<'a> Trainer<'a> {
         Ok(Trainer {
             recipe,
             folder,
-            trained_on: AdapterStudent::new(&student.path, fingerprints.student),
+            trained_on: TrainedOn {
+                student: AdapterStudent::new(&student.path, fingerprints.student),
+                facts: TrainingFacts::new(recipe.student.quantize, rows.outcomes()),
+            },
             student,
             rows,
             plan,
@@ -183,7 +191,7 @@ impl<'a> Trainer<'a> {
             }
             if step >= total {
                 observe(Event::Stage(Stage::Saving));
-                return self.finish();
+                return self.finish(observe);
             }
             if stop.load(Ordering::Relaxed) || self.step(stop, observe)?.is_err() {
                 return self.stopped(observe);
@@ -373,7 +381,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Writes the final adapter: the last one, or the best.
-    fn finish(&mut self) -> Result<Summary> {
+    fn finish(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
         let target = self.folder.join(checkpoint::ADAPTER_FOLDER_NAME);
         let mut eval_loss = self.state.last_evaluation();
         if self.recipe.train.load_best_model_at_end
@@ -385,14 +393,20 @@ impl<'a> Trainer<'a> {
         }
         learning_checks::check_trained(&self.learner)?;
         let begun = Instant::now();
-        checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
+        let mut summary = self.summary(true, Some(target.clone()), eval_loss);
+        checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on, |folder| {
+            let mut failed = None;
+            observe(Event::AdapterFilled { folder, summary: &summary, failed: &mut failed });
+            failed.map_or(Ok(()), |reason| Err(Error::Output { path: target.clone(), reason }))
+        })?;
         self.session.times.saving += begun.elapsed().as_secs_f64();
-        let path = self.folder.join(SUMMARY_FILE_NAME);
-        let mut summary = self.summary(true, Some(target), eval_loss);
-        if self.session.tokens == 0 {
-            summary.tokens_per_second = Summary::rate_written(&path).unwrap_or_default();
+        summary.times = self.session.times();
+        if self.session.tokens == 0
+            && let Some(Summary { tokens_per_second, times, .. }) = Summary::written(self.folder)
+        {
+            (summary.tokens_per_second, summary.times) = (tokens_per_second, times);
         }
-        atomic::write_json(&path, &summary)?;
+        atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
         Ok(summary)
     }
 

@@ -49,11 +49,16 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
         }
         let merged = folder.path().join(name);
         let mut told = Vec::new();
-        merge::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all))).map(|()| {
-            let all = told[0].1;
-            assert!(all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)), "{told:?}");
-            merged
-        })
+        merge::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all)), |_| Ok(())).map(
+            |()| {
+                let all = told[0].1;
+                assert!(
+                    all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)),
+                    "{told:?}"
+                );
+                merged
+            },
+        )
     };
     let with = |name: &str| Model::open().with_gguf_tensor("rope_freqs.weight", divisors(name));
     let linear = json!({"rope_type": "linear", "factor": 2.5});
@@ -118,7 +123,7 @@ fn a_merged_model_of_each_family_computes_what_peft_does() {
             let merged = folder.path().join(format!("{name}-{kind}-{adapter}"));
             let student = Student::open(from).unwrap();
             let adapter_folder = fixture(name).join(format!("adapter_{adapter}"));
-            merge::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}).unwrap();
+            merge::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}, |_| Ok(())).unwrap();
             let wanted = tensor(&golden, &format!("logits.{adapter}.1"));
             assert_close(&what, &logits(&Student::open(&merged).unwrap(), &ids(name)), &wide(&wanted), 3e-5);
         }

@@ -50,7 +50,7 @@ impl Student {
         } else if aludel_files::is_there(path) {
             Student::open_gguf(path)?
         } else {
-            let reason = "there is no such file or folder; give a GGUF file or a Hugging Face model folder".to_owned();
+            let reason = "there is no such file or folder; give a GGUF file, a Hugging Face model folder, or the name of one on the Hub as hf:owner/name".to_owned();
             return Err(Error::Student { path: path.to_owned(), reason });
         };
         // An embedding may be padded beyond the tokenizer, never the other way round.

@@ -137,7 +137,10 @@ pub enum Error {
     },
 
     /// The chat template refused the messages in its own words.
-    #[error("the chat template refuses these messages: {reason}")]
+    #[error(
+        "the chat template refuses these messages: {reason}; change the messages to what the template allows, or give a model whose template takes \
+         them"
+    )]
     TemplateRefused {
         /// What the template passed to `raise_exception`.
         reason: String,

@@ -1,14 +1,14 @@
 //! Tools in conversations: what a model may call, and its calls, in OpenAI's shape, which chat templates read. What makes a
 //! definition or a call malformed is decided here; which columns and fields hold them is left to whoever reads rows.
 
-use std::collections::HashSet;
-use std::fmt;
+mod json_text;
 
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Fields beside `name` and `arguments` that carry no information about the call.
+pub use json_text::read_json;
+
+/// What may stand beside `name` and `arguments` and says nothing of the call.
 const NOTES_OF_CALLS: [&str; 3] = ["id", "type", "index"];
 
 /// A tool that the model may call: a JSON object with `type` and `function`.
@@ -217,104 +217,6 @@ impl Arguments {
     }
 }
 
-/// A value of JSON text, with all digits of its whole numbers, and no member twice.
-///
-/// # Errors
-/// The parser's reason, the number that would lose digits, or the member that stands twice.
-pub fn read_json(text: &str) -> Result<Value, String> {
-    let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    serde_json::from_str::<UniqueKeys>(text).map_err(|error| error.to_string())?;
-    match inexact(text) {
-        None => Ok(value),
-        Some(number) => Err(format!("the whole number {number} has more digits than can be kept; write it as text")),
-    }
-}
-
-/// A value whose objects have no member twice.
-struct UniqueKeys;
-
-impl<'de> Deserialize<'de> for UniqueKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UniqueKeys, D::Error> {
-        deserializer.deserialize_any(UniqueKeys)
-    }
-}
-
-impl<'de> Visitor<'de> for UniqueKeys {
-    type Value = UniqueKeys;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UniqueKeys, A::Error> {
-        let mut names = HashSet::new();
-        while let Some((name, UniqueKeys)) = members.next_entry::<String, UniqueKeys>()? {
-            if let Some(name) = names.replace(name) {
-                return Err(A::Error::custom(format!("`{}` stands twice in an object", name.escape_debug())));
-            }
-        }
-        Ok(UniqueKeys)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UniqueKeys, A::Error> {
-        while items.next_element::<UniqueKeys>()?.is_some() {}
-        Ok(UniqueKeys)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-
-    fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
-        Ok(UniqueKeys)
-    }
-}
-
-/// The first whole number that 64 bits do not hold.
-fn inexact(text: &str) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                at += 1;
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-            }
-            b'-' | b'0'..=b'9' => {
-                let is_of_number = |byte: &u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
-                let length = bytes[at..].iter().take_while(|byte| is_of_number(byte)).count();
-                let number = &text[at..at + length];
-                let is_whole = !number.contains(['.', 'e', 'E']);
-                if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-                    return Some(number);
-                }
-                at += length;
-            }
-            _ => at += 1,
-        }
-    }
-    None
-}
-
 /// JSON text with a space behind commas and colons, as Python writes it.
 pub fn spaced_json(value: &Value) -> String {
     let mut bytes = Vec::new();
@@ -429,13 +331,5 @@ mod tests {
             spaced_json(&json!({"a": [1, 2.5, null], "b": {"c": "é\n"}})),
             r#"{"a": [1, 2.5, null], "b": {"c": "é\n"}}"#
         );
-        assert_eq!(
-            read_json(r#"{"a": "1\"23456789012345678901", "b": 18446744073709551615, "c": -5}"#).map(|_| ()),
-            Ok(())
-        );
-        assert!(read_json("-9223372036854775809").is_err());
-        let twice = read_json(r#"[{"a": {"b": 1, "c": [null, true], "b": 2}}]"#).unwrap_err();
-        assert!(twice.contains("`b` stands twice"), "{twice}");
-        assert!(read_json(r#"[{"a": 1}, {"a": -2.5, "b": {"a": "x"}}]"#).is_ok());
     }
 }

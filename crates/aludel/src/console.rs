@@ -194,6 +194,15 @@ impl Seal {
 /// Ends a sealed sequence; no untrusted text follows the seal.
 const END_OF_SEALED: char = '\u{0}';
 
+/// Ends what a terminal shows in the middle of a line: styles end, and pasting is as before.
+pub(crate) fn leave_terminal() {
+    const PLAIN: &[u8] = b"\x1b[0m\x1b[?2004l\r\n";
+    if io::stdout().is_terminal() {
+        // Nobody is left to tell if it takes nothing more. The buffer of `Console` is left alone: its holder may be in the middle of it.
+        let _ = suspend(|| io::stdout().write_all(PLAIN).and_then(|()| io::stdout().flush()));
+    }
+}
+
 /// Starts the log on standard error, as detailed as `ALUDEL_LOG` says ("info" if it says nothing).
 pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
     let wanted = std::env::var("ALUDEL_LOG").unwrap_or_else(|_| "info".to_owned());

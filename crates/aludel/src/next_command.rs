@@ -15,14 +15,19 @@ const HELD_BACK: &str = "eval.jsonl";
 /// The student where a command was given none: small, and there for everybody.
 const USUAL_STUDENT: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
+/// The same where rows have tools, which the template of the usual student drops.
+const STUDENT_WITH_TOOLS: &str = "hf:Qwen/Qwen2.5-0.5B-Instruct";
+
 /// After collecting, or writing out what was collected: a training set of it.
 pub(crate) fn after_collecting(store: &Path) -> String {
     format!("aludel curate --input {} --output-dir curated", shell_quoted(store))
 }
 
-/// After curating: training on what is kept, on the student that measured it, if one did.
-pub(crate) fn after_curating(folder: &Path, student: Option<&Path>) -> String {
-    let student = student.map_or_else(|| USUAL_STUDENT.to_owned(), shell_quoted);
+/// After curating: training on what is kept, on the student that measured it, if one did. Rows with tools need a student whose template
+/// renders them.
+pub(crate) fn after_curating(folder: &Path, student: Option<&Path>, has_tools: bool) -> String {
+    let usual = if has_tools { STUDENT_WITH_TOOLS } else { USUAL_STUDENT };
+    let student = student.map_or_else(|| usual.to_owned(), shell_quoted);
     let data = shell_quoted(&folder.join(TO_TRAIN_ON));
     format!("aludel train --student {student} --data {data} --output-dir run")
 }
@@ -84,7 +89,7 @@ pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &D
     // as it was trained, so that figures can be compared
     let quantize = match student.quantize {
         Quantize::None => String::new(),
-        how => format!(" --set student.quantize={}", how.name()),
+        how => format!(" --quantize {}", how.name()),
     };
     let model = format!("--model {model} --adapter {adapter}{quantize}");
     let evaluate = match (held_back, data.eval_files.as_slice()) {
@@ -155,7 +160,11 @@ mod tests {
             "aludel eval --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --tasks /d/dice.jsonl --output-dir results";
         assert_eq!(after_making(Path::new("/d/dice.jsonl"), true), eval);
         let train = "aludel train --student '/m/my student' --data '/my out/train.jsonl' --output-dir run";
-        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student"))), train);
+        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student")), true), train);
+        let student =
+            |has_tools| after_curating(Path::new("/out"), None, has_tools).split(' ').nth(3).map(str::to_owned);
+        assert_eq!(student(false).as_deref(), Some("hf:HuggingFaceTB/SmolLM2-135M-Instruct"));
+        assert_eq!(student(true).as_deref(), Some("hf:Qwen/Qwen2.5-0.5B-Instruct"));
         let trace = "aludel trace --prompts '/next round/prompts.jsonl' --teacher URL --model NAME --store traces.db";
         assert_eq!(after_failed(Path::new("/next round/prompts.jsonl")), trace);
     }
@@ -200,10 +209,7 @@ mod tests {
         assert_eq!(eval, format!("aludel eval --loss {model} --data '/data/held back.jsonl'"));
         student.quantize = Quantize::Nf4;
         let [eval, _] = after_training(&student, adapter, &data).unwrap();
-        assert_eq!(
-            eval,
-            format!("aludel eval --loss {model} --set student.quantize=nf4 --data '/data/held back.jsonl'")
-        );
+        assert_eq!(eval, format!("aludel eval --loss {model} --quantize nf4 --data '/data/held back.jsonl'"));
         std::fs::write(folder.path().join(HELD_BACK), "").unwrap();
         let [eval, _] = after_training(&student, adapter, &data).unwrap();
         assert!(eval.contains(&format!("--tasks {}", shell_quoted(&folder.path().join(HELD_BACK)))), "{eval}");

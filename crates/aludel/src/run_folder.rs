@@ -6,6 +6,8 @@ use crate::report::ErrorWithHelp;
 use crate::shell_path::shell_quoted;
 use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
+use aludel_distill::settings::StudentSettings;
+use aludel_distill::training_facts::TrainingFacts;
 use aludel_formats::{hf, peft};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,18 @@ fn meant(path: &Path) -> anyhow::Result<PathBuf> {
 /// As [`adapter_of`].
 pub(crate) fn adapter_if_named(path: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
     path.map(adapter_of).transpose()
+}
+
+/// Warns where an adapter is used on weights that are held otherwise than those that it was trained on.
+///
+/// # Errors
+/// As [`adapter_of`], and a file of the adapter that is damaged.
+pub(crate) fn warn_of_other_weights(adapter: Option<&Path>, student: &StudentSettings) -> anyhow::Result<()> {
+    let Some(adapter) = adapter.map(meant).transpose()? else { return Ok(()) };
+    if let Some(told) = TrainingFacts::read(&adapter)?.and_then(|facts| facts.other_weights(student.quantize)) {
+        tracing::warn!("{told}");
+    }
+    Ok(())
 }
 
 /// Refuses an adapter, and a run, where a model is wanted.

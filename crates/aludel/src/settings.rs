@@ -33,6 +33,21 @@ pub(crate) struct RecipeArgs {
     pub(crate) assignments: Vec<String>,
 }
 
+/// The option for how weights are held, of every command that loads a student.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct QuantizeArgs {
+    /// How frozen weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks [default: none]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) quantize: Option<String>,
+}
+
+impl QuantizeArgs {
+    /// The flags with this one.
+    pub(crate) fn set(&self, flags: Flags) -> Flags {
+        flags.written("--quantize", "student.quantize", self.quantize.as_ref())
+    }
+}
+
 /// Settings given by flags of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Flags {

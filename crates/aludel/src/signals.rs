@@ -53,6 +53,32 @@ pub(crate) fn stop_on_signals_aloud(under_way: &'static str) -> anyhow::Result<A
     listen(Some(under_way))
 }
 
+/// Has SIGTERM end a conversation: the terminal is left as it was found, since a line that is being typed has changed how it behaves, and
+/// the exit code is what shells have for SIGTERM.
+#[cfg(unix)]
+pub(crate) fn end_conversation_on_sigterm() -> anyhow::Result<()> {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let found = tcgetattr(std::io::stdin()).ok();
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])?;
+    // It ends with the process.
+    std::thread::Builder::new().name("sigterm".to_owned()).spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        if let Some(found) = found {
+            // Whether it works or not, the process ends.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &found);
+        }
+        crate::console::leave_terminal();
+        signal_hook::low_level::exit(ENDED_BY + signal);
+    })?;
+    Ok(())
+}
+
+/// Elsewhere the system ends the process.
+#[cfg(not(unix))]
+pub(crate) fn end_conversation_on_sigterm() -> anyhow::Result<()> {
+    Ok(())
+}
+
 fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
     let (stop, is_ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for signal in SIGNALS {

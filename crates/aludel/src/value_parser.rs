@@ -3,7 +3,6 @@
 
 use crate::humanize::grouped;
 use clap::{Arg, Command};
-use std::any::TypeId;
 use std::ops::RangeInclusive;
 
 /// Parses an integer in this range. The highest possible number means no upper bound.
@@ -27,20 +26,17 @@ pub(crate) fn decimal(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "it must be a number, such as 0.6".to_owned())
 }
 
-/// Lets every option that takes a number take a negative one, in a command and in all below it. Otherwise `-5` would be read as an option,
-/// and nobody would be told the range.
+/// Lets every option that takes a value take a negative number, in a command and in all below it. Otherwise `-5` would be read as an
+/// option, and nobody would be told the range: no option of ours is a digit. What a value may be is said by whoever reads it.
 pub(crate) fn allow_negative_numbers(command: Command) -> Command {
-    // Settings are read as text, since what they may be is said where settings are: their values are named by one letter, such as N.
-    let takes_number = |arg: &Arg| {
-        let named = arg.get_value_names().unwrap_or_default();
-        is_number(arg) || named.iter().any(|name| name.len() == 1)
-    };
-    let takes_sign = |arg: Arg| if takes_number(&arg) { arg.allow_negative_numbers(true) } else { arg };
+    let takes_sign = |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
     command.mut_args(takes_sign).mut_subcommands(allow_negative_numbers)
 }
 
 /// Whether the value of an option is a number.
+#[cfg(test)]
 pub(crate) fn is_number(argument: &Arg) -> bool {
+    use std::any::TypeId;
     let own = argument.get_value_parser().type_id();
     let numbers = [
         TypeId::of::<u8>(),

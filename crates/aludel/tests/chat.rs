@@ -225,3 +225,24 @@ fn an_interrupted_answer_leaves_the_conversation_open() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(input);
 }
+
+/// A line that is being typed has changed how the terminal behaves: whoever types there next must find it as it was.
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_a_conversation_and_leaves_the_terminal_as_it_was() {
+    use rustix::termios::LocalModes;
+    let workshop = workshop();
+    let mut terminal = common::terminal::Terminal::run_typing(workshop.command(GREEDY));
+    let before = terminal.modes();
+    assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
+    while terminal.modes().contains(LocalModes::ICANON) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(terminal.terminate(), Some(143));
+    assert_eq!(terminal.modes(), before);
+    // In the middle of an answer, too.
+    let mut child = start(&workshop, &["--prompt", "hello", "--max-new-tokens", "8000"]);
+    begun(child.stdout.as_mut().unwrap());
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}

@@ -309,3 +309,21 @@ fn data_come_from_the_hub_and_then_from_its_cache() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("hf:owner/name\nbecause: it is not in the cache (empty/hub)"), "{said}");
 }
+
+/// A number below its range is no option, and is told the range: by an option that takes words, too.
+#[test]
+fn a_count_outside_of_its_range_is_told_the_range() {
+    let workshop = Workshop::new();
+    workshop.write("traces.jsonl", &traces());
+    for (given, told) in [
+        (&["--keep", "-1"][..], "curate.keep = -1 (--keep)"),
+        (&["--keep", "0"], "curate.keep = 0 (--keep)"),
+        (&["--keep", "1.5"], "curate.keep = 1.5 (--keep)"),
+        (&["--keep", "nan"], "curate.keep = nan (--keep)"),
+        (&["--max-per-prompt", "-2"], "curate.max_per_prompt = -2 (--max-per-prompt)"),
+    ] {
+        let said = run(&workshop, given);
+        assert!(said.contains("exit code: 2") && said.contains(told) && said.contains(" of 1 or more\n"), "{said}");
+        assert!(!workshop.path("out").exists());
+    }
+}

@@ -46,7 +46,8 @@ fn a_command_tells_what_it_does_not_use() {
     write(&workshop, &rows());
     let inspected = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"]);
     let first = workshop.run(&train_args("run", SETTINGS));
-    // The rows are found in the run's cache now.
+    // The rows are found in the run's cache now. A run that lacks its adapter is not complete.
+    std::fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
     let again = workshop.run(&train_args("run", &[SETTINGS, &["--resume"]].concat()));
     for said in [&inspected, &first, &again] {
         assert!(said.contains("exit code: 0"), "{said}");
@@ -202,4 +203,36 @@ fn a_verdict_outweighs_what_the_data_claims() {
     }
     let after = workshop.run(&["inspect", "--student", "student", "--data", "out/train.jsonl", "--rows", "0"]);
     assert!(after.contains("exit code: 0") && after.contains("1 row from 1 record"), "{after}");
+}
+
+/// A rare reason does not hide the common one: each is told with its number and a row, the most frequent first, and with what helps.
+#[test]
+fn refused_rows_are_counted_by_reason() {
+    let workshop = Workshop::with_student();
+    let row = |more: Value| {
+        let mut row = json!({"prompt": "2+2?", "response": "4"});
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{row}\n")
+    };
+    let rare = row(json!({"finish_reason": "length"}));
+    let common = [json!({"weight": 0}), json!({"weight": 0.0}), json!({"weight": "0"})].map(row).concat();
+    let good = (0..8).map(|number| row(json!({"prompt": format!("{number}?")}))).collect::<String>();
+    workshop.write("rows.jsonl", &(rare + &common + &good));
+    let inspect = ["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"];
+    let said = workshop.run(&inspect);
+    let places = [
+        "           3  refused, such as [folder]/rows.jsonl line 2: the row is not to be learnt (weight is 0);",
+        "           1  refused, such as [folder]/rows.jsonl line 1: the row is not whole (finish_reason is \"length\")",
+        "training would stop at [folder]/rows.jsonl line 1\n",
+        "help: change these rows, or leave them out with --skip-bad-rows\n",
+    ]
+    .map(|part| said.find(part).unwrap_or_else(|| panic!("lacks {part:?}:\n{said}")));
+    assert!(places.is_sorted(), "{said}");
+    let told = workshop.json(&[&inspect[..], &["--json"]].concat())["totals"]["refusals"].clone();
+    assert_eq!((&told[0]["rows"], &told[1]["rows"]), (&json!(1), &json!(3)), "{told}");
+    let refused = workshop.run(&train_args("run", &[]));
+    assert!(refused.contains("or have `aludel inspect` count them by reason\n"), "{refused}");
+    let trained = workshop.run(&train_args("run", &["--skip-bad-rows", "--max-steps", "2"]));
+    let place = |part: &str| trained.find(part).unwrap_or_else(|| panic!("lacks {part:?}:\n{trained}"));
+    assert!(place("bad rows skipped: 3 (could not be encoded)") < place("bad rows skipped: 1 (could not be encoded)"));
 }

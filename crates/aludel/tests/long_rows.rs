@@ -53,12 +53,13 @@ fn the_data_decides_the_length_and_a_run_keeps_it() {
     let recipe = fs::read_to_string(workshop.path("run/recipe.toml")).unwrap();
     assert!(recipe.contains(&format!("max_length = {longest}\n")), "{recipe}");
 
-    // The same run again, by the same command, and by its own recipe.
+    // The same run again, by the same command, and by its own recipe. A run that lacks its adapter is not complete.
     for again in [
-        workshop.command(&[TRAIN, &["--output-dir", "run", "--resume"]].concat()).output().unwrap(),
-        workshop.command(&["train", "--output-dir", "run", "--resume", "--json"]).output().unwrap(),
+        &[TRAIN, &["--output-dir", "run", "--resume"]].concat()[..],
+        &["train", "--output-dir", "run", "--resume", "--json"],
     ] {
-        assert_eq!(started(&again)["max_length"], longest);
+        fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
+        assert_eq!(started(&workshop.command(again).output().unwrap())["max_length"], longest);
     }
     // "auto" gives the same bits as the number that it derived.
     let given = longest.to_string();
@@ -82,7 +83,8 @@ fn a_run_that_would_leave_out_much_does_not_begin() {
     let run = started(&told);
     assert_eq!((&run["outcomes"]["rows"], &run["outcomes"]["too_long"]), (&json!(12), &json!(12)));
     assert!(run["left_out"][0].as_str().unwrap().starts_with("12 of 24 rows (50%) left out"), "{run}");
-    // A run that was started resumes even if fewer exclusions are allowed now.
+    // A run that was begun goes on, whatever is allowed.
+    fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
     started(&train(&workshop, "run", &["--max-length", "150", "--resume"]));
 }
 
@@ -152,6 +154,11 @@ fn the_memory_that_is_told_is_what_is_taken() {
     let cases = [
         (&alike, &["data.test_size=0", "train.eval_strategy=no", "train.max_steps=2"][..]),
         (&one_is_long, &never[..]),
+        // Where little is taken, what is counted twice shows.
+        (
+            &vec![words(5); 2],
+            &["train.tokens_per_pass=128", "data.test_size=0", "train.eval_strategy=no", "train.max_steps=2"][..],
+        ),
         // Rows that are only evaluated on take less than rows that are trained on.
         (&vec![words(5); 2], &["train.max_steps=1", "train.warmup_ratio=0", "data.eval_files=held.jsonl"][..]),
     ];

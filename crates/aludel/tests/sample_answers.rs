@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::process::Output;
 
-use common::{Workshop, train_args};
+use common::{Workshop, train_args, write_student};
 use serde_json::{Value, json};
 
 const SETTINGS: &[&str] = &[
@@ -212,4 +212,77 @@ fn what_cannot_be_asked_or_told_is_refused_before_anything_is_written() {
         events(&train(&workshop, &run, &[&["--set", &format!("train.report_to={none}")]]));
         assert!(!workshop.path(&run).join("runs").exists());
     }
+}
+
+/// Rows reason, and the student does not: training says so once at its end, evaluation of the adapter and of the merged model after theirs.
+#[test]
+fn a_student_that_has_not_learnt_to_reason_is_told() {
+    let workshop = workshop();
+    workshop.write("sums.jsonl", "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"2+2?\", \"answer\": 4}\n");
+    let told = "reasoning, and 100% of the rows that were trained on have: the student has not learnt to reason";
+    let trained = train(&workshop, "run", &[SAMPLES]);
+    let said = String::from_utf8_lossy(&trained.stderr).into_owned();
+    assert_eq!(said.matches(&format!("WARN sample answers: none of 2 answers has {told}")).count(), 1, "{said}");
+    let facts: Value =
+        serde_json::from_slice(&fs::read(workshop.path("run/adapter/aludel_training.json")).unwrap()).unwrap();
+    assert_eq!(facts, json!({"quantize": "none", "rows": 20, "rows_with_reasoning": 20}));
+    let eval = |model: &[&str], folder: &str| {
+        let usual = ["--tasks", "sums.jsonl", "--max-new-tokens", "9", "--temperature", "0", "--output-dir", folder];
+        workshop.run(&[&["eval"], model, &usual].concat())
+    };
+    let adapted = eval(&["--model", "student", "--adapter", "run"], "adapted");
+    assert_eq!(adapted.matches(&format!("WARN none of 2 answers has {told}")).count(), 1, "{adapted}");
+    let merged = workshop.run(&["merge", "--adapter", "run", "--output-dir", "merged"]);
+    assert!(merged.contains("exit code: 0"), "{merged}");
+    let merged = eval(&["--model", "merged"], "of-merged");
+    assert_eq!(merged.matches(&format!("WARN none of 2 answers has {told}")).count(), 1, "{merged}");
+    assert!(!eval(&["--model", "student"], "before").contains("reasoning, and"));
+    // Where only answers are learnt, nobody waits for reasoning.
+    let answers = train(&workshop, "answers", &[SAMPLES, &["--set", "data.loss_on=answer"]]);
+    assert!(answers.status.success() && !String::from_utf8_lossy(&answers.stderr).contains("learnt to reason"));
+}
+
+/// An adapter knows on which weights it was trained, and each command that takes it on others says so.
+#[test]
+fn an_adapter_on_weights_that_are_held_otherwise_is_told() {
+    let workshop = workshop();
+    // Rows of its weights are whole blocks.
+    fs::remove_dir_all(workshop.path("student")).unwrap();
+    write_student(&workshop.path("student"), 64);
+    workshop.write("sums.jsonl", "{\"question\": \"1+1?\", \"answer\": 2}\n");
+    let trained = train(&workshop, "run", &[&["--quantize", "int8"]]);
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let adapted = ["--model", "student", "--adapter", "run"];
+    let chat = |more: &[&str]| {
+        workshop.run(&[&["chat"][..], &adapted, &["--prompt", "1+1?", "--max-new-tokens", "2"], more].concat())
+    };
+    let eval = |folder: &str, more: &[&str]| {
+        let usual = ["--tasks", "sums.jsonl", "--max-new-tokens", "2", "--output-dir", folder];
+        workshop.run(&[&["eval"][..], &adapted, &usual, more].concat())
+    };
+    let loss = |more: &[&str]| {
+        workshop.run(
+            &[
+                &["eval", "--loss", "--data", "rows.jsonl"][..],
+                &["--model", "student", "--adapter", "run/adapter"],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    let told = |used: &str| {
+        format!("the adapter was trained on weights with --quantize int8, and these are with --quantize {used}")
+    };
+    for said in [chat(&[]), eval("a", &[]), loss(&[]), chat(&["--quantize", "none"])] {
+        assert!(said.contains("exit code: 0") && said.contains(&told("none")), "{said}");
+        assert_eq!(said.matches("--quantize int8 uses the adapter as it was trained").count(), 1, "{said}");
+    }
+    assert!(chat(&["--quantize", "nf4"]).contains(&told("nf4")));
+    for said in [chat(&["--quantize", "int8"]), eval("b", &["--quantize", "int8"]), loss(&["--quantize", "int8"])] {
+        assert!(said.contains("exit code: 0") && !said.contains("the adapter was trained on weights"), "{said}");
+    }
+    let merged = workshop.run(&["merge", "--adapter", "run", "--output-dir", "merged"]);
+    assert!(merged.contains("exit code: 0") && merged.contains("is merged into those of the file"), "{merged}");
+    let inspected = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--quantize", "4bit"]);
+    assert!(inspected.contains("write \"nf4\"") && inspected.contains("(--quantize)"), "{inspected}");
 }

@@ -149,6 +149,10 @@ fn curation_keeps_all_of_it_in_lines_and_in_tables() {
         "curate.test_size=0",
     ];
     let report = workshop.json(&[&curate[..], &["--set", "curate.near_duplicates=false"]].concat());
+    assert_eq!(report["with_tools"], report["kept"], "{report}");
+    let told = workshop.run(&curate.map(|word| if word == "--json" { "--color=never" } else { word }));
+    assert!(told.contains("next: aludel train --student hf:Qwen/Qwen2.5-0.5B-Instruct "), "{told}");
+    assert!(told.contains("have tools or calls of them, which the student's chat template has to render"), "{told}");
     assert_eq!(report["kept"], json!(3), "{report}");
     for file in ["out/train.jsonl", "out/train.parquet"] {
         assert_eq!(shown(&workshop, file), before, "{file}");

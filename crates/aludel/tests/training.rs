@@ -196,11 +196,27 @@ fn a_killed_run_resumes_bit_for_bit() {
     assert!(beyond >= 3 && said.contains(&told), "{said}");
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
     assert_eq!(steps(&workshop, "whole"), steps(&workshop, "killed"));
-    // with its own recipe, a finished run has no steps left
+    // by its own recipe, a finished run has nothing left to do, and no file of it changes
+    let before = files(&killed);
     let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
     assert_eq!(summary(&again, 0)["steps"], 6);
-    assert_eq!(summary(&again, 0)["tokens_per_second"], summary(&resumed, 0)["tokens_per_second"]);
+    for key in ["tokens_per_second", "times", "eval_loss", "tokens"] {
+        assert_eq!(summary(&again, 0)[key], summary(&resumed, 0)[key], "{key}");
+    }
+    let told = "this run is complete: all 6 steps are done, and nothing is left to train";
+    assert!(String::from_utf8_lossy(&again.stderr).contains(told));
+    let said = workshop.run(&["train", "--output-dir", "killed", "--resume"]);
+    assert!(
+        said.contains("exit code: 0") && said.contains(told) && said.contains("next: aludel merge --adapter "),
+        "{said}"
+    );
+    assert_eq!(files(&killed), before);
+    // what a finished run lacks is written again, and the times of its training are kept
+    fs::remove_dir_all(killed.join("adapter")).unwrap();
+    let again = train(&workshop, "killed", &["--set", "data.test_size=0.2", "--resume"]);
+    assert_eq!(summary(&again, 0)["times"], summary(&resumed, 0)["times"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("all 6 steps of this run were done before"));
+    assert!(killed.join("adapter/README.md").is_file());
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
     assert!(!String::from_utf8_lossy(&again.stderr).contains("were taken out"));
     // a line that was put there between two runs
@@ -210,6 +226,23 @@ fn a_killed_run_resumes_bit_for_bit() {
     let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(said.contains("lines that do not belong to the 6 steps of the checkpoint were taken out: 1;"), "{said}");
+}
+
+/// Every file below a folder: its path, what it holds, and when that was written.
+fn files(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => found.extend(files(&entry)),
+            false => found.push((
+                entry.clone(),
+                fs::read(&entry).unwrap(),
+                fs::metadata(&entry).unwrap().modified().unwrap(),
+            )),
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Runs until the metrics have grown by a line at least, and then sends SIGTERM.

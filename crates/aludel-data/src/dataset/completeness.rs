@@ -5,6 +5,7 @@ use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{InlineReasoning, inline};
 
 use super::flaw::{Flaw, FlawKind};
+use super::problem::says;
 use super::{Columns, Content, finish_columns, loss_weight, row_marks};
 use crate::column_names::{called, is_among, same};
 use crate::finish_reason::Finish;
@@ -111,7 +112,7 @@ fn label(name: &str, value: Json<'_>) -> Option<bool> {
 /// KTO marks answers that are not to be learnt so.
 fn bad_answer(columns: &Columns) -> Option<String> {
     let (name, value) = columns.iter().find(|(name, value)| label(name, *value) == Some(false))?;
-    Some(format!("{name} is {}, which marks a bad answer", value.written()))
+    Some(format!("{}, which marks a bad answer", says(name, value)))
 }
 
 fn open_reasoning(content: &Content) -> Option<Flaw> {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,9 +42,9 @@ impl Unpacked {
     /// [`Error::Read`], [`Error::Damaged`], or [`Error::FileKind`] for a file of another kind.
     pub(super) fn open(path: &Path) -> Result<Unpacked, Error> {
         let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
-        let refuse = |kind, mend| Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
+        let refuse = |kind, mend: &str| Err(Error::FileKind { path: path.to_path_buf(), kind, mend: mend.to_owned() });
         if path.is_dir() {
-            return refuse("a folder", "name the files inside it (a shell's * does)");
+            return refuse("a folder", &files_inside(path));
         }
         let mut file = aludel_files::open(path).map_err(read_error)?;
         let metadata = file.metadata().map_err(read_error)?;
@@ -101,6 +101,23 @@ impl Packing {
             }
             _ => Error::Damaged { path, reason: reason.to_string() },
         }
+    }
+}
+
+/// What to name in place of a folder. That of a curation holds rows that were dropped, too.
+fn files_inside(folder: &Path) -> String {
+    const TO_TRAIN_ON: &str = "train.jsonl";
+    // A file `.json` may be a model's, or a report.
+    const ENDINGS: [&str; 5] = ["jsonl", "parquet", "gz", "zst", "ndjson"];
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_data = |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
+    let mut files: Vec<PathBuf> = names.filter(is_data).collect();
+    files.sort();
+    let to_train_on = files.iter().find(|file| file.ends_with(TO_TRAIN_ON));
+    match (to_train_on, files.first()) {
+        (Some(file), _) => format!("give {}", file.display()),
+        (None, Some(file)) => format!("name the files inside it, such as {}", file.display()),
+        (None, None) => "name the data files inside it".to_owned(),
     }
 }
 

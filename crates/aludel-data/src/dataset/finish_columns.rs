@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use super::flaw::Flaw;
+use super::problem::says;
 use crate::column_names::{Names, is_among, letters, same};
 use crate::finish_reason::{Finish, plain};
 use crate::json::{Json, Kind};
@@ -163,7 +164,7 @@ fn loose_reason(value: Json<'_>) -> Option<Finish> {
 }
 
 fn cut_off(name: &str, value: Json<'_>) -> Flaw {
-    Flaw::incomplete(format!("{name} is {}", value.written()), true)
+    Flaw::incomplete(says(name, value), true)
 }
 
 /// llama.cpp's word for its limit, among the members of its answer.
@@ -219,7 +220,7 @@ fn mark(name: &str, shown: &str, value: Json<'_>) -> Option<Flaw> {
         }
         _ => return None,
     };
-    Some(Flaw::incomplete(format!("{shown} is {}", value.written()), is_cut))
+    Some(Flaw::incomplete(says(shown, value), is_cut))
 }
 
 #[cfg(test)]
@@ -300,12 +301,12 @@ mod tests {
             (r#"{"complete":"no"}"#, r#"complete is "no""#, true),
             (r#"{"done":false}"#, "done is false", true),
             (r#"{"partial":"Yes"}"#, r#"partial is "Yes""#, true),
-            (r#"{"incomplete":"1"}"#, r#"incomplete is "1""#, true),
+            (r#"{"incomplete":"1"}"#, "incomplete is 1", true),
             (r#"{"aborted":true}"#, "aborted is true", false),
             (r#"{"metadata":{"finish_reason":"length"}}"#, r#"metadata.finish_reason is "length""#, true),
             (r#"{"metadata":{"truncated":true}}"#, "metadata.truncated is true", true),
             (r#"{"meta":{"isComplete":"no","finish_reason":"stop"}}"#, r#"meta.isComplete is "no""#, true),
-            (r#"{"is_complete":"False"}"#, r#"is_complete is "False""#, true),
+            (r#"{"is_complete":"False"}"#, "is_complete is false", true),
             (r#"{"completed":false}"#, "completed is false", true),
             (r#"{"status":"incomplete"}"#, r#"status is "incomplete""#, true),
             (r#"{"status":"In Progress"}"#, r#"status is "In Progress""#, true),

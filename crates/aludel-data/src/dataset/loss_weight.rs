@@ -4,6 +4,7 @@
 use aludel_files::shortened;
 
 use super::Columns;
+use super::problem::says;
 use super::row_marks::NOTES;
 use crate::column_names::{is_among, same};
 use crate::json::{Fields, Json, Kind};
@@ -142,12 +143,13 @@ pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
         () if is_among(MASKS, name) => Some(true),
         () => ROW_TAKEN_BACK.iter().find(|(known, _)| same(known, name)).map(|(_, against)| *against),
     };
-    let says = |(name, value): &(&str, Json<'_>)| against(name).is_some_and(|against| value.truth() == Some(against));
-    if let Some((name, value)) = columns.iter().find(is_zero).or_else(|| columns.iter().find(says)) {
-        return Some(format!("{name} is {}", value.written()));
+    let is_against =
+        |(name, value): &(&str, Json<'_>)| against(name).is_some_and(|against| value.truth() == Some(against));
+    if let Some((name, value)) = columns.iter().find(is_zero).or_else(|| columns.iter().find(is_against)) {
+        return Some(says(name, value));
     }
     let (name, value) = noted(columns.iter()).into_iter().find(|(name, value)| number(name, *value) == Ok(0.0))?;
-    Some(format!("{name} is {}", value.written()))
+    Some(says(&name, value))
 }
 
 /// A name as it is told.

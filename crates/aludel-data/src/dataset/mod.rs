@@ -39,7 +39,7 @@ pub use completeness::{flaw, flaw_of_answer, speaks_of_answer, unclosed};
 pub use flaw::{Flaw, FlawKind};
 pub use messages::is_assistant;
 pub use parquet::write_parquet;
-pub use problem::ProblemKind;
+pub use problem::{BadRows, ProblemKind, alike};
 pub use prompt_columns::left_of_question;
 pub use prompt_columns::may_be_asked;
 pub use prompts::{Prompt, Prompts, QuestionColumns, open_prompts, question_of};
@@ -48,8 +48,8 @@ pub use row::row_of;
 pub use row::{Row, Unusable};
 pub use template_tokens::turn_mark;
 pub use tool_use::apart as tools_apart;
-pub use unused_columns::add as add_unused;
-pub use unused_columns::{classes_told, notice as columns_not_used};
+pub use unused_columns::{ColumnsUsed, add as add_unused};
+pub use unused_columns::{classes_told, notice as columns_not_used, told_in_part as columns_used_in_part};
 
 pub use crate::column_names::called;
 pub use crate::json::{Columns, Fields, InvalidString, Json, Kind};
@@ -138,6 +138,9 @@ pub struct Counts {
     /// Columns that are not empty and not read, in the order of their first occurrence.
     #[serde(default)]
     pub columns_not_used: Vec<String>,
+    /// Columns that are read for another purpose than the text, in all rows or in some.
+    #[serde(default)]
+    pub columns_used: ColumnsUsed,
 }
 
 /// Rows with one mark.
@@ -153,21 +156,6 @@ pub struct MarkedRows {
     pub first_line: u64,
 }
 
-/// Rows that were skipped for one kind of reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BadRows {
-    /// The kind of reason.
-    pub kind: ProblemKind,
-    /// How many rows.
-    pub rows: u64,
-    /// The file of the first of them, as it is displayed.
-    pub first_file: String,
-    /// Its line.
-    pub first_line: u64,
-    /// What exactly was wrong with the first.
-    pub first_reason: String,
-}
-
 impl Counts {
     /// Rows that were skipped for any reason.
     pub fn bad_rows(&self) -> u64 {
@@ -175,13 +163,7 @@ impl Counts {
     }
 
     pub(crate) fn add_bad(&mut self, kind: ProblemKind, file: &Path, line: u64, reason: String) {
-        match self.bad.iter_mut().find(|bad| bad.kind == kind) {
-            Some(bad) => bad.rows += 1,
-            None => {
-                let first_file = file.display().to_string();
-                self.bad.push(BadRows { kind, rows: 1, first_file, first_line: line, first_reason: reason });
-            }
-        }
+        BadRows::add(&mut self.bad, kind, file, line, reason);
     }
 
     /// Rows that were excluded by their own marks.
@@ -226,7 +208,7 @@ impl Counts {
         if let Some(column) = &row.weighted_by {
             add_marked(&mut self.weighted, column, &row.provenance);
         }
-        unused_columns::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
+        unused_columns::add(&mut self.columns_not_used, &mut self.columns_used, &row.columns, is_for_verdicts);
     }
 
     /// The error for data without a usable row.
@@ -237,17 +219,19 @@ impl Counts {
         {
             return Some(Error::NoUsableRows {
                 rows: self.set_aside_rows(),
+                alike: first.rows,
                 path: PathBuf::from(&first.first_file),
                 line: first.first_line,
                 reason: format!("the row is marked as not to be used ({})", first.mark),
             });
         }
-        let first = self.bad.first().filter(|_| self.rows == 0)?;
+        let most = *BadRows::by_rows(&self.bad).first().filter(|_| self.rows == 0)?;
         Some(Error::NoUsableRows {
             rows: self.bad_rows() + self.set_aside_rows(),
-            path: PathBuf::from(&first.first_file),
-            line: first.first_line,
-            reason: first.first_reason.clone(),
+            alike: most.rows,
+            path: PathBuf::from(&most.first_file),
+            line: most.first_line,
+            reason: most.first_reason.clone(),
         })
     }
 }

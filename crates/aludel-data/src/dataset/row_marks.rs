@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use aludel_files::shortened;
 
 use super::column_map::ColumnMap;
+use super::problem::says;
 use super::{Columns, Json, Kind};
 use crate::column_names::{Names, is_among, letters};
 
@@ -95,12 +96,12 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<ExclusionM
 
 /// Whether a column is such a mark with a valid value.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
-    let says = |name: &str, value: Json<'_>| {
+    let is_said = |name: &str, value: Json<'_>| {
         let is_mark = is_named(&OUT, name) || is_named(&IN, name);
         is_mark && truth(name, value).is_some() || said(name, value).is_some()
     };
-    let inside = || is_notes(name) && value.fields().iter().any(|(own, value)| says(own, value));
-    says(name, value) || is_part_valid(name) && !is_score(value) || inside()
+    let inside = || is_notes(name) && value.fields().iter().any(|(own, value)| is_said(own, value));
+    is_said(name, value) || is_part_valid(name) && !is_score(value) || inside()
 }
 
 /// Whether a member of a message is such a mark, and not against it.
@@ -116,7 +117,7 @@ fn is_notes(name: &str) -> bool {
 }
 
 fn said(name: &str, value: Json<'_>) -> Option<ExclusionMark> {
-    let mark = || format!("{} is {}", one_line(name), shortened(value.written(), 40));
+    let mark = || says(name, value);
     let marked = || Some(ExclusionMark::Marked(mark()));
     if is_among(ERRORS, name) {
         return error(name, value);
@@ -255,7 +256,7 @@ mod tests {
             (r#"{"skip":true}"#, "skip is true"),
             (r#"{"Excluded":1}"#, "Excluded is 1"),
             (r#"{"include":false}"#, "include is false"),
-            (r#"{"keep":"False"}"#, r#"keep is "False""#),
+            (r#"{"keep":"False"}"#, "keep is false"),
             (r#"{"use_for_training":"no"}"#, r#"use_for_training is "no""#),
             (r#"{"wasSkipped":1}"#, "wasSkipped is 1"),
             (r#"{"is_accepted":0}"#, "is_accepted is 0"),
@@ -264,7 +265,7 @@ mod tests {
             (r#"{"ok":false}"#, "ok is false"),
             (r#"{"flagged":true}"#, "flagged is true"),
             (r#"{"is_flagged":1}"#, "is_flagged is 1"),
-            (r#"{"metadata":{"ok":"False"}}"#, r#"metadata.ok is "False""#),
+            (r#"{"metadata":{"ok":"False"}}"#, "metadata.ok is false"),
             (r#"{"solution_is_valid":"Problem not solved"}"#, r#"solution_is_valid is "Problem not solved""#),
             (r#"{"error":true}"#, "error is set"),
             (r#"{"error":"true"}"#, "error is set"),
@@ -282,7 +283,7 @@ mod tests {
     fn that_an_answer_is_wrong_is_a_claim_which_a_verdict_outweighs() {
         for (row, mark) in [
             (r#"{"isCorrect":0}"#, "isCorrect is 0"),
-            (r#"{"correct":"False"}"#, r#"correct is "False""#),
+            (r#"{"correct":"False"}"#, "correct is false"),
             (r#"{"incorrect":true}"#, "incorrect is true"),
             (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
             (r#"{"correct":false,"verified":false}"#, "correct is false"),

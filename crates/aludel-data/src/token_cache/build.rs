@@ -84,14 +84,14 @@ impl Building<'_> {
                 Ok(())
             }
             Err(reason) => {
-                Err(Error::Row { path: place.file.to_path_buf(), line: place.line, reason: reason.to_string() })
+                Err(Error::NotEncoded { path: place.file.to_path_buf(), line: place.line, reason: reason.to_string() })
             }
         }
     }
 
     fn take_row(&mut self, record: &Record, example: u64, row: EncodedRow) -> Result<(), Error> {
-        let (ids, weights, truncated) = match row {
-            EncodedRow::Kept { ids, weights, truncated } => (ids, weights, truncated),
+        let (ids, weights, truncated, reasoning) = match row {
+            EncodedRow::Kept { ids, weights, truncated, reasoning } => (ids, weights, truncated, reasoning),
             EncodedRow::Dropped(DropReason::Unsupervised) => {
                 self.outcomes.unsupervised += 1;
                 return Ok(());
@@ -114,6 +114,7 @@ impl Building<'_> {
         self.writer.push(&ids, &weights, info)?;
         self.outcomes.rows += 1;
         self.outcomes.truncated += u64::from(truncated);
+        self.outcomes.reasoning += u64::from(reasoning);
         self.outcomes.tokens += ids.len() as u64;
         self.outcomes.supervised_tokens += supervised as u64;
         Ok(())

@@ -31,6 +31,8 @@ pub enum EncodedRow {
         weights: Vec<f32>,
         /// Whether it was truncated.
         truncated: bool,
+        /// Whether reasoning is supervised in it.
+        reasoning: bool,
     },
     /// A row that is left out.
     Dropped(DropReason),
@@ -78,6 +80,9 @@ pub struct Outcomes {
     pub rows: u64,
     /// Truncated rows among them.
     pub truncated: u64,
+    /// Rows in the cache with reasoning that is trained on.
+    #[serde(default)]
+    pub reasoning: u64,
     /// Rows dropped because they are too long. The cache holds rows of any length: the caller counts those that it drops.
     pub too_long: u64,
     /// Rows dropped because none of their tokens is supervised.

@@ -62,9 +62,9 @@ fn encode(record: &Record) -> Result<Vec<EncodedRow>, String> {
     match text.as_str() {
         "fail" => Err("it failed".to_string()),
         "none" => Ok(vec![EncodedRow::Dropped(DropReason::Unsupervised)]),
-        "cut" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: true }]),
-        "two" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false }; 2]),
-        _ => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false }]),
+        "cut" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: true, reasoning: false }]),
+        "two" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false, reasoning: false }; 2]),
+        _ => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false, reasoning: false }]),
     }
 }
 

@@ -14,10 +14,10 @@ use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::quant;
 use aludel_text::TextBundle;
 
-use crate::base_model::AdapterStudent;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::{self, MetricsDigest, TrainerState};
+use crate::training_facts::TrainedOn;
 
 pub use claim::{is_begun, whose};
 pub use integrity::{check_replaced, read, shell_word};
@@ -51,14 +51,21 @@ pub fn list(folder: &Path) -> Vec<u64> {
     steps
 }
 
-/// Writes the final adapter.
+/// Writes the final adapter; `complete` adds what no manifest covers.
 ///
 /// # Errors
 /// It cannot be written; an adapter that was there is still there.
-pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle, trained_on: &AdapterStudent) -> Result<()> {
+pub(crate) fn save_adapter(
+    target: &Path,
+    learner: &Learner,
+    text: &TextBundle,
+    trained_on: &TrainedOn,
+    complete: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     write_dir(target, |folder| {
         write_adapter(folder, learner, text, trained_on)?;
-        Ok(manifest::write(folder)?)
+        manifest::write(folder)?;
+        complete(folder)
     })
 }
 
@@ -74,8 +81,8 @@ fn write_dir(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
     })
 }
 
-/// Writes an adapter folder that loads by itself: adapter, tokenizer and template, and which student it is for.
-fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on: &AdapterStudent) -> Result<()> {
+/// Writes an adapter folder that loads by itself: adapter, tokenizer and template, which student it is for, and how it was trained.
+fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on: &TrainedOn) -> Result<()> {
     learner.adapter.save(&learner.ctx, folder)?;
     trained_on.write(folder)?;
     for file in text.to_files()? {
@@ -88,11 +95,11 @@ fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on
 ///
 /// # Errors
 /// It cannot be written; then the checkpoints that were there are still there.
-pub fn save(
+pub(crate) fn save(
     folder: &Path,
     learner: &Learner,
     text: &TextBundle,
-    trained_on: &AdapterStudent,
+    trained_on: &TrainedOn,
     state: &TrainerState,
     recorded: &MetricsDigest,
 ) -> Result<PathBuf> {

@@ -128,18 +128,32 @@ impl RunFile {
     /// # Errors
     /// It cannot be written.
     pub fn keep_recipe(&self, folder: &Path, recipe: &Recipe) -> Result<Vec<String>> {
-        let (is_there, before) = match own_recipe(folder)? {
-            Some((_, own)) => (true, own),
-            None => (false, Recipe::from_toml(&self.recipe)?.recipe),
-        };
-        let changed: Vec<String> = differences(&before, recipe)?.iter().map(ToString::to_string).collect();
+        let (is_there, changed) = self.changes(folder, recipe)?;
         if !is_there || !changed.is_empty() {
             atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), recipe.to_toml()?.as_bytes())?;
         }
         Ok(changed)
     }
 
-    /// Checks that the run in `folder`, which was started on this, can be resumed with the recipe and with its inputs as they are `now`.
+    /// Whether the folder's `recipe.toml` says the same as the recipe, so that [`RunFile::keep_recipe`] would write nothing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn has_kept(&self, folder: &Path, recipe: &Recipe) -> Result<bool> {
+        let (is_there, changed) = self.changes(folder, recipe)?;
+        Ok(is_there && changed.is_empty())
+    }
+
+    /// Whether there is a `recipe.toml`, and what is other in the recipe, in words.
+    fn changes(&self, folder: &Path, recipe: &Recipe) -> Result<(bool, Vec<String>)> {
+        let (is_there, before) = match own_recipe(folder)? {
+            Some((_, own)) => (true, own),
+            None => (false, Recipe::from_toml(&self.recipe)?.recipe),
+        };
+        Ok((is_there, differences(&before, recipe)?.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Checks that the run in `folder`, which was started on this, can go on with the recipe and on what a run is started on `now`.
     ///
     /// # Errors
     /// [`Error::OtherRecipe`], [`Error::OtherStudent`], [`Error::OtherData`] or [`Error::Damaged`].

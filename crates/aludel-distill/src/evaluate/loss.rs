@@ -141,8 +141,8 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
         for row in encoded {
             match row {
                 EncodedRow::Kept { ids, .. } if ids.len() > max_length => found.too_long += 1,
-                EncodedRow::Kept { ids, mut weights, truncated } => {
-                    // The weight of a row in training does not matter here: perplexity is per token.
+                EncodedRow::Kept { ids, mut weights, truncated, .. } => {
+                    // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
                     weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
                     found.truncated += usize::from(truncated);
                     let supervised = weights.iter().filter(|&&weight| weight != 0.0).count() as u32;

@@ -140,7 +140,8 @@ fn switched(name: &str) -> Option<&'static str> {
 
 /// The entry for a value of a setting.
 pub(super) fn value(key: &str, value: &str) -> Option<&'static ForeignValue> {
-    FOREIGN_VALUES.iter().find(|foreign| foreign.key == key && foreign.value == value)
+    let is_same = |foreign: &&ForeignValue| foreign.key == key && foreign.value.eq_ignore_ascii_case(value.trim());
+    FOREIGN_VALUES.iter().find(is_same)
 }
 
 const fn accepted(name: &'static str, instead: &'static str) -> ForeignName {
@@ -180,6 +181,11 @@ const LONG_ROWS: &str =
     "write train.max_length; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
 const NOTHING_IS_SENT: &str =
     "write \"tensorboard\", whose event files other tools read too, or \"none\"; metrics.jsonl is always written";
+const IN_4_BITS: &str = "write \"nf4\", which holds weights in 4 bits";
+const IN_8_BITS: &str = "write \"int8\", which holds weights in 8 bits";
+const OWN_BLOCKS: &str =
+    "write \"as-is\", which keeps a GGUF file's own blocks, whichever they are; \"nf4\" and \"int8\" quantise here";
+const IN_FULL: &str = "write \"none\"; student.dtype says the precision of weights that are not quantised";
 const TILED: &str = "attention is always computed in tiles, exactly, without storing the square of the length";
 
 /// Names of ours that are other settings in recipes without sections.
@@ -417,6 +423,48 @@ pub const FOREIGN_VALUES: &[ForeignValue] = &[
     not_offered("student.dtype", "float16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
     not_offered("student.dtype", "f16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
     not_offered("student.quantize", "fp4", "write \"nf4\": of the same size, and nearer to the weights"),
+    not_offered("student.quantize", "4bit", IN_4_BITS),
+    not_offered("student.quantize", "4-bit", IN_4_BITS),
+    not_offered("student.quantize", "4", IN_4_BITS),
+    not_offered("student.quantize", "int4", IN_4_BITS),
+    not_offered("student.quantize", "q4", IN_4_BITS),
+    not_offered("student.quantize", "bnb", IN_4_BITS),
+    not_offered("student.quantize", "bnb-4bit", IN_4_BITS),
+    not_offered("student.quantize", "bitsandbytes", IN_4_BITS),
+    not_offered("student.quantize", "qlora", IN_4_BITS),
+    not_offered("student.quantize", "gptq", IN_4_BITS),
+    not_offered("student.quantize", "awq", IN_4_BITS),
+    not_offered("student.quantize", "8bit", IN_8_BITS),
+    not_offered("student.quantize", "8-bit", IN_8_BITS),
+    not_offered("student.quantize", "8", IN_8_BITS),
+    not_offered("student.quantize", "q8", IN_8_BITS),
+    not_offered("student.quantize", "fp8", IN_8_BITS),
+    not_offered("student.quantize", "bnb-8bit", IN_8_BITS),
+    not_offered("student.quantize", "llm.int8", IN_8_BITS),
+    not_offered("student.quantize", "gguf", OWN_BLOCKS),
+    not_offered("student.quantize", "file", OWN_BLOCKS),
+    not_offered("student.quantize", "q4_0", OWN_BLOCKS),
+    not_offered("student.quantize", "q4_1", OWN_BLOCKS),
+    not_offered("student.quantize", "q5_0", OWN_BLOCKS),
+    not_offered("student.quantize", "q5_1", OWN_BLOCKS),
+    not_offered("student.quantize", "q8_0", OWN_BLOCKS),
+    not_offered("student.quantize", "q4_k", OWN_BLOCKS),
+    not_offered("student.quantize", "q4_k_m", OWN_BLOCKS),
+    not_offered("student.quantize", "q4_k_s", OWN_BLOCKS),
+    not_offered("student.quantize", "q5_k", OWN_BLOCKS),
+    not_offered("student.quantize", "q5_k_m", OWN_BLOCKS),
+    not_offered("student.quantize", "q6_k", OWN_BLOCKS),
+    not_offered("student.quantize", "bf16", IN_FULL),
+    not_offered("student.quantize", "bfloat16", IN_FULL),
+    not_offered("student.quantize", "fp16", IN_FULL),
+    not_offered("student.quantize", "f16", IN_FULL),
+    not_offered("student.quantize", "float16", IN_FULL),
+    not_offered("student.quantize", "16bit", IN_FULL),
+    not_offered("student.quantize", "f32", IN_FULL),
+    not_offered("student.quantize", "fp32", IN_FULL),
+    not_offered("student.quantize", "float32", IN_FULL),
+    not_offered("student.quantize", "no", IN_FULL),
+    not_offered("student.quantize", "off", IN_FULL),
     not_offered("student.device", "cuda", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "gpu", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "mps", "write \"cpu\" or \"auto\": this version computes on the processor"),

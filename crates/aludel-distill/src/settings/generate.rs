@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct GenerateSettings {
     /// Maximum number of tokens of an answer, including reasoning.
+    #[schemars(range(min = 1, max = 100_000_000))]
     pub max_new_tokens: usize,
     /// Sampling temperature; 0 always picks the most likely token.
     pub temperature: f64,
@@ -49,11 +50,15 @@ impl Default for GenerateSettings {
 impl GenerateSettings {
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         check.that(
-            self.max_new_tokens >= 1,
+            (1..=100_000_000).contains(&self.max_new_tokens),
             "max_new_tokens",
             self.max_new_tokens,
-            "an answer needs at least one token",
-            "a whole number of 1 or more, for example 5000",
+            if self.max_new_tokens == 0 {
+                "an answer needs at least one token"
+            } else {
+                "no model has that many positions"
+            },
+            "a whole number from 1 to 100,000,000, for example 5000",
         );
         check.sampling(self.temperature, self.top_p);
         check.that(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct LoraSettings {
     /// LoRA rank: rows of A, columns of B.
+    #[schemars(range(min = 1, max = 4096))]
     pub r: usize,
     /// LoRA alpha: the adapter's output is scaled by alpha / r.
     pub alpha: f64,

@@ -3,7 +3,7 @@
 
 use super::foreign::{self, Verdict};
 use super::foreign_recipe;
-use super::schema::{expected, owner_of, section_names, setting_names};
+use super::schema::{choices, expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, DistillSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings,
     TraceSettings, TrainSettings,
@@ -159,7 +159,14 @@ impl Reader {
         }
         let wanted = expected(section, key).unwrap_or_else(|| "another value".to_owned());
         let reason = format!("{} cannot be taken here", described(&value));
-        self.problems.push(Problem::new(&full, Some(value.to_string()), reason, format!("give {wanted}")));
+        let mend = match value.as_str().and_then(|text| near_choice(section, key, text)) {
+            Some(choice) => format!("write \"{choice}\""),
+            None => match value.as_str().and_then(with_point).filter(|_| wanted == "a number") {
+                Some(number) => format!("write {number}, with a point"),
+                None => format!("give {wanted}"),
+            },
+        };
+        self.problems.push(Problem::new(&full, Some(value.to_string()), reason, mend));
         None
     }
 
@@ -262,10 +269,33 @@ pub fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
     if likeness(best) >= ALIKE { Some(best) } else { candidates.iter().find(holds_name) }
 }
 
+/// The choice of a setting that a text is nearest to: the same but for case and punctuation, or but for a slip.
+fn near_choice(section: &str, key: &str, text: &str) -> Option<String> {
+    let letters =
+        |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let (own, choices) = (letters(text), choices(section, key));
+    if own.is_empty() || text.len() > LONGEST_NAME {
+        return None;
+    }
+    choices.iter().find(|choice| letters(choice) == own).or_else(|| nearest(&own, &choices)).cloned()
+}
+
+/// A number that was written with a decimal comma.
+fn with_point(text: &str) -> Option<String> {
+    let number = text.trim().replacen(',', ".", 1);
+    (number != text.trim() && number.parse::<f64>().is_ok()).then_some(number)
+}
+
 /// A value's type, in words.
 fn described(value: &Value) -> &'static str {
     match value {
+        Value::String(text) if text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            "a whole number beyond 64 bits"
+        }
         Value::String(_) => "this text",
+        Value::Float(number) if number.is_nan() => "what is not a number",
+        Value::Float(number) if number.is_infinite() => "an infinite number",
+        Value::Float(number) if number.fract() == 0.0 => "a number with a point or an exponent",
         Value::Integer(number) if *number < 0 => "a negative whole number",
         Value::Integer(_) => "a whole number",
         Value::Float(_) => "a number with a fraction",

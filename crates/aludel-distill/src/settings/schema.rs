@@ -1,6 +1,7 @@
 //! The names of sections and settings and the types of their values, as in the recipe's JSON schema. `parse` reads a recipe by them.
 
 use super::Recipe;
+use aludel_files::grouped;
 use serde_json::Value as Json;
 use std::sync::OnceLock;
 
@@ -36,6 +37,18 @@ pub fn expected(section: &str, key: &str) -> Option<String> {
     schema().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
 }
 
+/// The texts that a setting's value may be; none where it may be any.
+pub(super) fn choices(section: &str, key: &str) -> Vec<String> {
+    fn of(schema: &Json) -> Vec<String> {
+        let list = |key: &str| schema.get(key).and_then(Json::as_array).into_iter().flatten();
+        let alone =
+            list("oneOf").filter_map(|choice| choice.get("const")).chain(list("enum")).chain(schema.get("const"));
+        let own = alone.filter_map(Json::as_str).map(str::to_owned);
+        own.chain(list("anyOf").flat_map(of)).collect()
+    }
+    schema().pointer(&format!("/properties/{section}/properties/{key}")).map(of).unwrap_or_default()
+}
+
 fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
     schema.get("properties").and_then(Json::as_object).into_iter().flatten()
 }
@@ -59,9 +72,12 @@ fn in_words(schema: &Json) -> String {
         Json::Array(kinds) => kinds.iter().find(|kind| *kind != "null").unwrap_or(&Json::Null),
         kind => kind,
     };
-    let least = schema.get("minimum").and_then(Json::as_f64);
-    match (kind.as_str(), least) {
-        (Some("integer"), Some(_)) => "a whole number of 0 or more".to_owned(),
+    let bound = |name: &str| schema.get(name).and_then(Json::as_u64).map(grouped);
+    match (kind.as_str(), bound("minimum")) {
+        (Some("integer"), Some(least)) => match bound("maximum") {
+            Some(most) => format!("a whole number from {least} to {most}"),
+            None => format!("a whole number of {least} or more"),
+        },
         (Some("integer"), None) => "a whole number".to_owned(),
         (Some("number"), _) => "a number".to_owned(),
         (Some("boolean"), _) => "true or false".to_owned(),

@@ -37,6 +37,7 @@ pub struct StudentSettings {
     /// How attention is computed.
     pub attention: Attention,
     /// Number of threads; 0 uses all cores. Results do not depend on it.
+    #[schemars(range(min = 0, max = 1024))]
     pub threads: usize,
 }
 
@@ -93,6 +94,12 @@ impl Quantize {
             Quantize::Int8 => "int8",
             Quantize::AsIs => "as-is",
         }
+    }
+
+    /// Whether weights are the same as those of another way: a GGUF file's own blocks are what is unpacked otherwise.
+    pub fn has_weights_of(self, other: Quantize) -> bool {
+        let is_unchanged = |how| matches!(how, Quantize::None | Quantize::AsIs);
+        self == other || (is_unchanged(self) && is_unchanged(other))
     }
 
     /// What follows the precision of products where results are told: ` on nf4 weights`.
@@ -183,7 +190,7 @@ impl StudentSettings {
             "threads",
             self.threads,
             "that is more threads than any machine has cores",
-            "a whole number from 0 (one for each core) to 1,024",
+            "a whole number from 0 to 1,024; 0 is one for each core",
         );
         let empty = self.add_tokens.iter().any(|token| token.trim().is_empty());
         check.that(

@@ -4,6 +4,7 @@ use super::*;
 use std::path::PathBuf;
 
 mod foreign;
+mod ranges;
 mod values;
 
 /// Reads a recipe and returns what is wrong with it, one line a problem.

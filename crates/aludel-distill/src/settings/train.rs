@@ -21,10 +21,13 @@ pub struct TrainSettings {
     #[schemars(with = "i64")]
     pub max_steps: Option<u64>,
     /// Rows per micro-batch; with `packing`, sequences of up to `max_length` tokens.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub per_device_train_batch_size: usize,
     /// Rows per evaluation batch; the result does not depend on it.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub per_device_eval_batch_size: usize,
     /// Micro-batches per optimiser step.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub gradient_accumulation_steps: usize,
     /// When to evaluate on the held-out rows.
     pub eval_strategy: Interval,
@@ -32,14 +35,17 @@ pub struct TrainSettings {
     pub eval_on_start: bool,
     /// Steps between evaluations with `eval_strategy = "steps"`; `logging_steps` where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub eval_steps: Option<u64>,
     /// When to save a checkpoint; the last step always saves.
     pub save_strategy: Interval,
     /// Steps between checkpoints with `save_strategy = "steps"`.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub save_steps: u64,
     /// When to print and log the loss; `metrics.jsonl` holds every step in any case.
     pub logging_strategy: Interval,
     /// Steps between log lines with `logging_strategy = "steps"`.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub logging_steps: u64,
     /// Peak learning rate.
     pub learning_rate: f64,
@@ -50,6 +56,7 @@ pub struct TrainSettings {
     /// Fraction of all steps over which the learning rate warms up from 0.
     pub warmup_ratio: f64,
     /// Steps over which the learning rate warms up from 0; above 0 it overrides `warmup_ratio`.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub warmup_steps: u64,
     /// Learning-rate schedule after the warm-up.
     pub lr_scheduler_type: Schedule,
@@ -70,6 +77,7 @@ pub struct TrainSettings {
     pub packing: bool,
     /// Checkpoints to keep, the best one among them; all, where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub save_total_limit: Option<usize>,
     /// End with the checkpoint of the lowest evaluation loss instead of the last.
     pub load_best_model_at_end: bool,
@@ -79,12 +87,14 @@ pub struct TrainSettings {
     /// Recompute each block's activations in the backward pass to save memory; the result is the same.
     pub gradient_checkpointing: bool,
     /// Maximum number of tokens that go through the student at once, unless one row is longer; bounds memory.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub tokens_per_pass: usize,
     /// Questions that the student answers, greedily, with the adapter as it is: at the start, at each evaluation and at the end.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub sample_prompts: Vec<String>,
     /// Maximum number of tokens of such an answer.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub sample_max_new_tokens: usize,
     /// Which other tool's files tell of the run, beside `metrics.jsonl`.
     #[serde(deserialize_with = "one_report")]
@@ -122,7 +132,7 @@ pub enum MaxLength {
     /// By name.
     Named(NamedLength),
     /// So many tokens.
-    Tokens(usize),
+    Tokens(#[schemars(range(min = 2, max = 100_000_000))] usize),
 }
 
 /// The longest row, by name.
@@ -240,6 +250,11 @@ impl Default for TrainSettings {
     }
 }
 
+/// Of rows and tokens that are taken together.
+const MOST: u64 = 1_000_000;
+/// Of steps: their number is walked through when a run starts, and stays exact as a float.
+const MOST_STEPS: u64 = 1_000_000_000;
+
 impl TrainSettings {
     /// Steps between evaluations where `eval_strategy` is "steps": `eval_steps`, else `logging_steps`.
     pub fn steps_between_evaluations(&self) -> u64 {
@@ -254,44 +269,61 @@ impl TrainSettings {
 
     fn check_amounts(&self, check: &mut Checker<'_>) {
         check.that(
-            self.num_train_epochs > 0.0 && self.num_train_epochs.is_finite(),
+            self.num_train_epochs > 0.0 && self.num_train_epochs <= 1e6,
             "num_train_epochs",
             self.num_train_epochs,
-            "a run needs some part of an epoch",
-            "a number above 0, for example 3",
+            "a run needs some part of an epoch, and ends some day",
+            "a number above 0, up to 1,000,000, for example 3",
         );
         check.that(
-            self.max_steps != Some(0),
+            self.max_steps.is_none_or(|steps| (1..=MOST_STEPS).contains(&steps)),
             "max_steps",
-            0,
-            "a run needs at least one step",
-            "1 or more, or -1 for no limit",
+            self.max_steps.unwrap_or_default(),
+            "a run needs at least one step, and ends some day",
+            "a whole number from 1 to 1,000,000,000, or -1 for no limit",
         );
-        for (key, count) in [
-            ("per_device_train_batch_size", self.per_device_train_batch_size as u64),
-            ("per_device_eval_batch_size", self.per_device_eval_batch_size as u64),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps as u64),
-            ("eval_steps", self.steps_between_evaluations()),
-            ("save_steps", self.save_steps),
-            ("logging_steps", self.logging_steps),
-            ("tokens_per_pass", self.tokens_per_pass as u64),
-            ("sample_max_new_tokens", self.sample_max_new_tokens as u64),
+        let (count, steps) = ("a whole number from 1 to 1,000,000", "a whole number from 1 to 1,000,000,000");
+        for (key, number, most, range) in [
+            ("per_device_train_batch_size", self.per_device_train_batch_size as u64, MOST, count),
+            ("per_device_eval_batch_size", self.per_device_eval_batch_size as u64, MOST, count),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps as u64, MOST, count),
+            ("eval_steps", self.steps_between_evaluations(), MOST_STEPS, steps),
+            ("save_steps", self.save_steps, MOST_STEPS, steps),
+            ("logging_steps", self.logging_steps, MOST_STEPS, steps),
+            ("tokens_per_pass", self.tokens_per_pass as u64, MOST, count),
+            ("sample_max_new_tokens", self.sample_max_new_tokens as u64, MOST, count),
         ] {
-            check.that(count >= 1, key, count, "nothing would ever happen", "a whole number of 1 or more");
+            let reason = if number == 0 { "nothing would ever happen" } else { "no run takes that many" };
+            check.that((1..=most).contains(&number), key, number, reason, range);
         }
         check.that(
-            self.max_length.limit() >= 2,
-            "max_length",
-            self.max_length.limit(),
-            "a row needs a token to predict and one to predict it from",
-            "a whole number of 2 or more, for example 2048, or \"auto\"",
+            self.warmup_steps <= MOST_STEPS,
+            "warmup_steps",
+            self.warmup_steps,
+            "no run takes that many",
+            "a whole number from 0 to 1,000,000,000",
         );
         check.that(
-            self.save_total_limit != Some(0),
+            self.max_length.tokens().is_none_or(|tokens| (2..=100_000_000).contains(&tokens)),
+            "max_length",
+            self.max_length.limit(),
+            if self.max_length.limit() < 2 {
+                "a row needs a token to predict and one to predict it from"
+            } else {
+                "no student has that many positions"
+            },
+            "a whole number from 2 to 100,000,000, for example 2048, or \"auto\"",
+        );
+        check.that(
+            self.save_total_limit.is_none_or(|limit| (1..=MOST as usize).contains(&limit)),
             "save_total_limit",
-            0,
-            "keeping no checkpoint would lose the run",
-            "a whole number of 1 or more; leave it out to keep all",
+            self.save_total_limit.unwrap_or_default(),
+            if self.save_total_limit == Some(0) {
+                "keeping no checkpoint would lose the run"
+            } else {
+                "no disk holds that many"
+            },
+            "a whole number from 1 to 1,000,000; leave it out to keep all",
         );
         check.that(
             self.sample_prompts.iter().all(|prompt| !prompt.trim().is_empty()),

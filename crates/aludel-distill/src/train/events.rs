@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aludel_data::token_cache::{BuildProgress, Outcomes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
 use crate::error::Result;
@@ -51,6 +51,8 @@ pub enum Event<'a> {
         /// Rows to look at.
         total: usize,
     },
+    /// The run was finished before, and nothing of it is touched.
+    Complete(&'a Summary),
     /// Everything is loaded.
     Started(&'a Started),
     /// A pass of a step has ended.
@@ -93,6 +95,15 @@ pub enum Event<'a> {
     Sampled(&'a SampleRecord),
     /// A checkpoint was written.
     Saved(&'a Path),
+    /// The final adapter's folder is filled, and appears in its place once this was heard: what else is to lie in it is written now.
+    AdapterFilled {
+        /// Where the folder lies until then.
+        folder: &'a Path,
+        /// How the run ends.
+        summary: &'a Summary,
+        /// To be given what went wrong; then no adapter appears.
+        failed: &'a mut Option<String>,
+    },
 }
 
 /// What a run starts with.
@@ -260,7 +271,7 @@ impl StepEvents<'_> {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Whether all steps are done; otherwise the run was stopped and can be resumed.
     pub finished: bool,
@@ -280,17 +291,18 @@ pub struct Summary {
     pub tokens: u64,
     /// Tokens a second in this session's steps; of a run that was finished before, in those of the session that finished it.
     pub tokens_per_second: f64,
-    /// What this session's time went to.
+    /// What this session's time went to; of a run that was finished before, that of the session that finished it.
+    #[serde(default)]
     pub times: Times,
     /// The adapter folder; none while the run is unfinished.
     pub adapter: Option<PathBuf>,
 }
 
 impl Summary {
-    /// The rate that an earlier summary holds: a finished run that is resumed keeps it.
-    pub(super) fn rate_written(path: &Path) -> Option<f64> {
-        let bytes = aludel_files::read(path, aludel_files::SMALL).ok()?;
-        serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["tokens_per_second"].as_f64()
+    /// What the session that finished a run wrote of it; none where it cannot be read, as of versions that wrote less.
+    pub(super) fn written(folder: &Path) -> Option<Summary> {
+        let bytes = aludel_files::read(folder.join(SUMMARY_FILE_NAME), aludel_files::SMALL).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// A session that was stopped before its first step: the run is where its last checkpoint left it.

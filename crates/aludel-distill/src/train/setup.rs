@@ -10,7 +10,7 @@ use aludel_data::dataset;
 use aludel_formats::{atomic, lock::FolderLock};
 use aludel_model::student::Student;
 
-use super::{Event, Stage};
+use super::{Event, Stage, Summary};
 use crate::auto_max_length::ExcludedRows;
 use crate::batch::{MaxPassTokens, Plan};
 use crate::checkpoint::{self, Fingerprints, RunFile};
@@ -19,8 +19,8 @@ use crate::evaluate::identity;
 use crate::init_adapter;
 use crate::learner::Learner;
 use crate::lr_schedule::check_rates;
-use crate::memory::{self, TrainingMemory};
-use crate::metrics::TrainerState;
+use crate::memory::TrainingMemory;
+use crate::metrics::{self, TrainerState};
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
@@ -159,6 +159,25 @@ impl Resumed {
         }
         Ok(Resumed { checkpoint: latest.map(|step| checkpoint::path(folder, step)), state, events })
     }
+
+    /// How the run ended, where nothing is left to do: all steps are done, and adapter, summary, recipe and metrics are what they would be
+    /// written as. Its student and data were found to be the same, and the adapter to be as it was written.
+    ///
+    /// # Errors
+    /// A file of the run cannot be read.
+    pub(super) fn complete(&self, claimed: &ClaimedFolder) -> Result<Option<Summary>> {
+        let ClaimedFolder { folder, begun: Some(begun), recipe, .. } = claimed else { return Ok(None) };
+        let (adapter, state) = (folder.join(checkpoint::ADAPTER_FOLDER_NAME), &self.state);
+        let Some(summary) = Summary::written(folder) else { return Ok(None) };
+        let is_complete = summary.finished
+            && self.checkpoint.is_some()
+            && (summary.steps, summary.total_steps) == (state.global_step, state.global_step)
+            && aludel_files::is_there(&adapter)
+            && begun.has_kept(folder, recipe)?
+            && metrics::surplus(folder, state)? == 0;
+        // The folder may have been moved since.
+        Ok(is_complete.then_some(Summary { adapter: Some(adapter), ..summary }))
+    }
 }
 
 /// Checks of a new run, before any weights are read, that its teacher's texts are the student's; returns what is only told. A run that
@@ -277,7 +296,7 @@ impl ChosenRows {
         let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
         check_rates(recipe, plan.total_steps())?;
         let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
-        let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
+        let process_bytes = growth.process_bytes(largest);
         learner.check_rows(&mut rows.train.iter().chain(&rows.test).map(|&row| rows.row(row)))?;
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };

@@ -183,7 +183,7 @@ impl Decoder {
             check_kept(&layers, weights)?;
         }
         let table = weights.tensor(Role::Embedding)?;
-        let (block_type, bytes) = table.stored()?;
+        let (block_type, bytes) = table.stored(is_outline)?;
         let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
         let embedding = Embedding::new(ctx, block_type, bytes, config.vocab_size, config.hidden_size).map_err(|e| {
             Error::Tensor {

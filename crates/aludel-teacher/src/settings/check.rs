@@ -104,7 +104,7 @@ impl TraceSettings {
             "top_logprobs",
             self.top_logprobs,
             "no server gives that many alternatives",
-            "a whole number up to 20, which is where most servers end",
+            "a whole number from 0 to 100; most servers end at 20",
         );
         if let Some(seed) = self.seed {
             check.seed(seed);
@@ -113,7 +113,6 @@ impl TraceSettings {
 
     fn check_pace(&self, check: &mut Checker<'_>) {
         for (key, count) in [
-            ("concurrency", Some(self.concurrency as u64)),
             ("requests_per_minute", self.requests_per_minute),
             ("tokens_per_minute", self.tokens_per_minute),
             ("max_new_tokens", self.max_new_tokens.map(u64::from)),
@@ -122,11 +121,11 @@ impl TraceSettings {
             check.that(count != Some(0), key, 0, "nothing would ever be asked", "a whole number of 1 or more");
         }
         check.that(
-            self.concurrency <= 10_000,
+            (1..=10_000).contains(&self.concurrency),
             "concurrency",
             self.concurrency,
-            "no machine has that many connections",
-            "a whole number from 0 to 10,000",
+            if self.concurrency == 0 { "nothing would ever be asked" } else { "no machine has that many connections" },
+            "a whole number from 1 to 10,000",
         );
         for (key, price) in [
             ("prompt_price", self.prompt_price),

@@ -55,6 +55,7 @@ pub struct TraceSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_suffix: Option<String>,
     /// Number of answers per prompt.
+    #[schemars(range(min = 1, max = 10_000))]
     pub samples: u32,
     /// Sampling temperature.
     pub temperature: f64,
@@ -62,6 +63,7 @@ pub struct TraceSettings {
     pub top_p: f64,
     /// Maximum number of tokens of an answer, including reasoning; the server's own limit where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_new_tokens: Option<u32>,
     /// Where the servers' random numbers start; sample i is asked with seed + i.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,16 +72,20 @@ pub struct TraceSettings {
     pub logprobs: bool,
     /// Keep those of this many alternatives to each token, too.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
     pub top_logprobs: Option<u8>,
     /// Take answers as a stream, so that a stalled server shows early.
     pub stream: bool,
     /// Maximum concurrent requests per teacher; lowered while more concurrency brings no throughput.
+    #[schemars(range(min = 1, max = 10_000))]
     pub concurrency: usize,
     /// Maximum requests per minute and teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub requests_per_minute: Option<u64>,
     /// Maximum tokens per minute and teacher, input and output together.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
     /// Price in dollars per million input tokens; the preset's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +106,7 @@ pub struct TraceSettings {
     /// Seconds to wait for a whole answer.
     pub request_timeout: f64,
     /// Failures of one question, refusals for load aside, after which it is left for another run.
+    #[schemars(range(min = 1))]
     pub max_attempts: u32,
     /// Seconds without any answer after which the run stops.
     pub give_up_after: f64,

@@ -87,7 +87,10 @@ pub(super) fn replacement(command: &Command, typed: &str) -> Option<String> {
     let ForeignName { verdict, instead, .. } = foreign_name(&name)?;
     match verdict {
         Verdict::ReadAs(ours) => Some(format!("give {}", way(ours)?)),
-        Verdict::Switch(ours, value) => takes_settings.then(|| format!("give --set {ours}={value}")),
+        Verdict::Switch(ours, value) => match option_of(command, ours) {
+            Some(option) => Some(format!("give {option} {value}")),
+            None => takes_settings.then(|| format!("give --set {ours}={value}")),
+        },
         Verdict::Accepted | Verdict::Only(_) => takes_settings.then(|| format!("leave it out: {instead}")),
         Verdict::Refused => match instead.strip_prefix("write ").and_then(first_setting) {
             Some((setting, rest)) => Some(format!("give {}{rest}", way(setting)?)),
@@ -166,7 +169,7 @@ mod tests {
         let batch = "give --per-device-train-batch-size for the rows of a micro-batch; a step takes that many times \
                      train.gradient_accumulation_steps";
         check("train", "--batch-size", Some(batch));
-        check("train", "--load-in-4bit", Some("give --set student.quantize=nf4"));
+        check("train", "--load-in-4bit", Some("give --quantize nf4"));
         check("train", "--nonsense", None);
         // It has no such option, and takes no settings.
         check("merge", "--lr", None);

@@ -26,7 +26,7 @@ const COMMANDS: Answers = &[
     (
         &["quantize", "quantise", "quantization", "quant"],
         "no quantised files are written: llama.cpp's convert_hf_to_gguf.py and llama-quantize make them of the folder that `aludel merge` writes; \
-         `--set student.quantize=nf4` trains on weights that are quantised when they are loaded",
+         `aludel train --quantize nf4` trains on weights that are quantised when they are loaded",
     ),
     (
         &["serve", "server", "api", "webui", "webchat", "deploy", "launch"],
@@ -99,7 +99,7 @@ const OPTIONS: Answers = &[
         ON_THE_PROCESSOR,
     ),
     (&["dora", "lora_dora"], "leave it out: DoRA is not offered"),
-    (&["qlora"], "give --set student.quantize=nf4"),
+    (&["qlora"], "give --quantize nf4"),
 ];
 
 /// What does the work of another tool's subcommand. The commands below the first level have no such names.

@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::progress::{Position, Progress, WorkKind};
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use crate::value_parser::integer;
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_distill::memory;
@@ -55,6 +55,9 @@ struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = integer::<u16>(1..=65_535))]
     steps: u16,
 
+    #[command(flatten)]
+    quantize: QuantizeArgs,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
@@ -98,9 +101,8 @@ struct GenerateArgs {
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
 
-    /// How the model's weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks [default: none]
-    #[arg(long, value_name = "HOW")]
-    quantize: Option<String>,
+    #[command(flatten)]
+    quantize: QuantizeArgs,
 
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
@@ -142,9 +144,8 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
     let flags = Flags::default()
         .path("--student", "student.model", Some(&args.student))
         .written("--dtype", "student.dtype", args.dtype.as_ref())
-        .written("--quantize", "student.quantize", args.quantize.as_ref())
         .written("--threads", "student.threads", args.threads.as_ref());
-    let recipe = resolve(&RecipeArgs::default(), flags)?;
+    let recipe = resolve(&RecipeArgs::default(), args.quantize.set(flags))?;
     let options = GenerateOptions {
         batch_sizes: args.batch_sizes.iter().map(|&size| usize::from(size)).collect(),
         prefill_length: usize::from(args.prefill_length),
@@ -191,7 +192,7 @@ fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
         .path("--adapter", "train.init_adapter", adapter.as_ref())
         .written("--sequence-length", "train.max_length", Some(&length))
         .written("--threads", "student.threads", args.threads.as_ref());
-    let recipe = resolve(&args.recipe, flags)?;
+    let recipe = resolve(&args.recipe, args.quantize.set(flags))?;
     let student = Student::open(&args.student)?;
     let options = TrainOptions {
         sequence_length: args.sequence_length,

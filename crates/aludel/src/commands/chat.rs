@@ -8,8 +8,9 @@ use crate::console::{Console, harmless};
 use crate::hub::local_model;
 use crate::humanize::grouped;
 use crate::report::{INTERRUPTED, Outcome};
-use crate::run_folder::adapter_if_named;
-use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::run_folder::{adapter_if_named, warn_of_other_weights};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, set_template_date};
+use crate::signals::end_conversation_on_sigterm;
 use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::settings::{GenerateSettings, Recipe};
 use aludel_text::{Message, Piece};
@@ -85,9 +86,8 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 
-    /// How the model's weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks [default: none]
-    #[arg(long, value_name = "HOW", help_heading = "Common settings")]
-    quantize: Option<String>,
+    #[command(flatten, next_help_heading = "Common settings")]
+    quantize: QuantizeArgs,
 
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N", help_heading = "Common settings")]
@@ -113,9 +113,11 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let seed = *recipe.generate.seed.get_or_insert_with(|| now().as_nanos() as u64 >> 1);
     tracing::debug!("seed {seed}");
     let interrupted = watch_for_interrupts()?;
+    end_conversation_on_sigterm()?;
     set_template_date(&mut recipe);
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
     let adapter = adapter_if_named(args.adapter.as_deref())?;
+    warn_of_other_weights(adapter.as_deref(), &recipe.student)?;
     let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let shown = AnswerOutput::of(args, console);
@@ -250,9 +252,8 @@ impl ChatArgs {
             .texts("--stop", "generate.stop", &self.stop)
             .written("--seed", "generate.seed", self.seed.as_ref())
             .written("--dtype", "student.dtype", self.dtype.as_ref())
-            .written("--quantize", "student.quantize", self.quantize.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref());
-        resolve(&self.recipe, flags)
+        resolve(&self.recipe, self.quantize.set(flags))
     }
 }
 

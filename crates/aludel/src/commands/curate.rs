@@ -167,7 +167,7 @@ pub(crate) fn curate_recipe(
     }
     warn_of_losses(&report, folder);
     if !json {
-        console.next(&after_curating(folder, recipe.student.model.as_deref()))?;
+        console.next(&after_curating(folder, recipe.student.model.as_deref(), report.with_tools > 0))?;
     }
     Ok(Outcome::Done)
 }

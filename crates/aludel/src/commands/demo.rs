@@ -164,9 +164,11 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
         let (dtype, shown) = (merge::default_dtype(&opened)?, Progress::new());
-        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
+        let card = |folder: &Path| {
+            write_for_merged(folder, adapter, student, dtype.name()).map_err(|error| format!("{error:#}"))
+        };
+        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total), card)?;
         drop(shown);
-        write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;
         return Ok(merged);
     }

@@ -12,7 +12,7 @@ use crate::humanize::grouped;
 use crate::next_command::after_evaluation;
 use crate::progress::{self, Phase, Position, WorkKind};
 use crate::report::Outcome;
-use crate::run_folder::adapter_if_named;
+use crate::run_folder::{adapter_if_named, warn_of_other_weights};
 use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
 use crate::value_parser::integer;
@@ -23,6 +23,7 @@ use aludel_distill::evaluate::results::Results;
 use aludel_distill::evaluate::task::Task;
 use aludel_distill::settings::Recipe;
 use aludel_distill::trained_prompts::TrainedPrompts;
+use aludel_distill::training_facts::TrainingFacts;
 use clap::Args;
 use served::{Server, refuse_local_options};
 use std::path::{Path, PathBuf};
@@ -121,9 +122,11 @@ on with what was stopped.";
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let recipe = args.recipe()?;
     if args.loss {
+        warn_of_other_weights(args.adapter.as_deref(), &recipe.student)?;
         return on_rows::loss(&recipe, args.json, console);
     }
     if args.kl_to.is_some() {
+        warn_of_other_weights(args.adapter.as_deref(), &recipe.student)?;
         return on_rows::kl_to_teacher(&recipe, args.json, console);
     }
     let folder = args.output_dir.clone().unwrap_or_default();
@@ -131,6 +134,8 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     let tasks = args.shared.tasks(&args.tasks, &recipe)?;
     let adapter = adapter_if_named(args.adapter.as_deref())?;
     let is_trained = warn_of_known(args, adapter.as_deref(), &tasks)?;
+    warn_of_other_weights(adapter.as_deref(), &recipe.student)?;
+    let mut facts = None;
     let settings = args.shared.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
@@ -138,6 +143,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         None => {
             let model = args.model.clone().unwrap_or_default();
             let model = LocalModel::new(&model, adapter.as_deref(), args.name.as_ref())?;
+            facts = model.training_facts()?;
             let batch = args.shared.batch.map(usize::from);
             model.evaluate(&tasks, settings, &recipe.student, batch, &folder, Phase::whole(), &stop)?
         }
@@ -147,10 +153,12 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         return Ok(Outcome::Stopped);
     };
     warn(&results, None);
+    let evaluated = Evaluated::read(&folder)?;
+    warn_of_lost_reasoning(facts, &evaluated, None);
     if args.json {
         console.json_line(&results)?;
     } else {
-        let overall = overall(&Evaluated::read(&folder)?);
+        let overall = overall(&evaluated);
         show(console, &results, Some(&overall), &folder)?;
         console.next(&after_evaluation(&folder, args.adapter.is_some() || is_trained))?;
     }
@@ -163,6 +171,16 @@ pub(super) fn warn(results: &Results, whose: Option<&Path>) {
     for task in &results.tasks {
         let name = format!("{whose}{}", task.name);
         task.warnings.iter().for_each(|words| tracing::warn!("{}: {words}", harmless(&name)));
+    }
+}
+
+/// Says that a model which was trained on reasoning gives none; whose answers they are, where there are several.
+pub(super) fn warn_of_lost_reasoning(facts: Option<TrainingFacts>, evaluated: &Evaluated, whose: Option<&Path>) {
+    let whose = whose.map_or_else(String::new, |whose| format!("{}: ", whose.display()));
+    let samples = &evaluated.samples;
+    let with = samples.iter().filter(|sample| sample.reasoning.is_some()).count();
+    if let Some(told) = facts.and_then(|facts| facts.lost_reasoning(with, samples.len())) {
+        tracing::warn!("{}{told}", harmless(&whose));
     }
 }
 

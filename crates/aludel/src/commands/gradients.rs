@@ -3,6 +3,7 @@
 use super::logits::{ComputedDtype, Loaded};
 use crate::overwrite::Overwrite;
 use crate::report::{ErrorWithHelp, Outcome};
+use crate::settings::QuantizeArgs;
 use crate::value_parser::integer;
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
@@ -39,9 +40,8 @@ pub(crate) struct GradientsArgs {
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
-    /// How frozen weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    pub(crate) quantize: String,
+    #[command(flatten)]
+    pub(crate) quantize: QuantizeArgs,
 }
 
 /// Computes the mean loss of predicting each token from those before it, and its gradient by every trained tensor.

@@ -10,13 +10,13 @@ use crate::next_command::{after_inspecting, after_refusal};
 use crate::progress::{Position, Progress, WorkKind};
 use crate::provenance::current_provenance;
 use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, set_template_date};
 use crate::value_parser::integer;
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
 use aludel_distill::batch::{MaxPassTokens, Plan};
 use aludel_distill::learner::{Learner, settled};
-use aludel_distill::memory::{self, TrainingMemory};
+use aludel_distill::memory::TrainingMemory;
 use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
@@ -66,6 +66,9 @@ pub(crate) struct InspectArgs {
     /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
     #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_length: Option<String>,
+
+    #[command(flatten, next_help_heading = "Common settings")]
+    quantize: QuantizeArgs,
 
     /// Skip rows that cannot be read, and count them
     #[arg(long, help_heading = "Common settings")]
@@ -194,8 +197,8 @@ impl Training {
         let (max_length, bounds) = growth.settle(asked, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
         let left_out = ExcludedRows::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
-        let growth = growth.bytes(largest_passes(&recipe, totals, evaluation, max_length));
-        Ok(Training { max_length, left_out, memory_bytes: memory::resident().map(|resident| resident + growth) })
+        let memory_bytes = growth.process_bytes(largest_passes(&recipe, totals, evaluation, max_length));
+        Ok(Training { max_length, left_out, memory_bytes })
     }
 }
 
@@ -256,7 +259,7 @@ impl InspectArgs {
             .paths("--eval-data", "data.eval_files", &self.eval_data)
             .written("--max-length", "train.max_length", self.max_length.as_ref())
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        let recipe = resolve(&self.recipe, flags)?;
+        let recipe = resolve(&self.recipe, self.quantize.set(flags))?;
         let mut problems = recipe.student_model().err().map_or_else(Vec::new, Problems::into_vec);
         if recipe.data.files.is_empty() {
             problems.push(Problem::missing(

@@ -3,7 +3,7 @@
 use crate::overwrite::Overwrite;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use crate::value_parser::integer;
 use aludel_distill::learner::{context, weight_format};
 use aludel_distill::settings::Dtype;
@@ -43,9 +43,8 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
-    /// How frozen weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks
-    #[arg(long, value_name = "HOW", default_value = "none")]
-    pub(crate) quantize: String,
+    #[command(flatten)]
+    pub(crate) quantize: QuantizeArgs,
 
     /// Number of threads; 0 uses all cores
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<usize>(0..=1024))]
@@ -87,7 +86,7 @@ impl Loaded {
     pub(crate) fn open(
         model: &Path,
         adapter: Option<&Path>,
-        (dtype, quantize): (ComputedDtype, &str),
+        (dtype, quantize): (ComputedDtype, &QuantizeArgs),
         threads: usize,
         ids: &[u32],
     ) -> anyhow::Result<Loaded> {
@@ -95,11 +94,12 @@ impl Loaded {
         let adapter = adapter_if_named(adapter)?;
         let student = Student::open(model)?;
         let dtype = Dtype::from(dtype).of_products().to_owned();
-        let flags = Flags::default()
-            .written("--threads", "student.threads", Some(&threads.to_string()))
-            .written("--dtype", "student.dtype", Some(&dtype))
-            .written("--quantize", "student.quantize", Some(&quantize.to_owned()));
-        let settings = resolve(&RecipeArgs::default(), flags)?.student;
+        let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string())).written(
+            "--dtype",
+            "student.dtype",
+            Some(&dtype),
+        );
+        let settings = resolve(&RecipeArgs::default(), quantize.set(flags))?.student;
         let mut ctx = context(&settings)?;
         let format = weight_format(settings.dtype, settings.quantize);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, ids.len())?;

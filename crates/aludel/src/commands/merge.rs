@@ -9,6 +9,7 @@ use crate::report::{ErrorWithHelp, Outcome};
 use crate::run_folder::adapter_of;
 use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::merge;
+use aludel_distill::training_facts::TrainingFacts;
 use aludel_formats::{Dtype, peft};
 use aludel_model::hub_name::is_hub_name;
 use aludel_model::student::Student;
@@ -56,10 +57,16 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         Some(StoredDtype::F32) => Dtype::F32,
         None => merge::default_dtype(&student)?,
     };
+    if let Some(told) = TrainingFacts::read(&adapter)?.and_then(|facts| facts.merged_weights()) {
+        tracing::warn!("{told}");
+    }
     let shown = Progress::new();
-    merge::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    let tell = &mut |done, total| shown.merging(done, total);
+    // No merged model appears without its card.
+    let card =
+        |folder: &Path| write_for_merged(folder, &adapter, &path, dtype.name()).map_err(|error| format!("{error:#}"));
+    merge::merge(&student, &adapter, &args.output_dir, dtype, tell, card)?;
     drop(shown);
-    write_for_merged(&args.output_dir, &adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
         && !trained_on.is(&path)?
     {

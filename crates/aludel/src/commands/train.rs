@@ -10,7 +10,9 @@ use crate::next_command::after_training;
 use crate::progress::{Phase, TrainingProgress};
 use crate::provenance::current_provenance;
 use crate::report::{ErrorWithHelp, Outcome};
-use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
+use crate::settings::{
+    Flags, INSTRUCTION_SET, QuantizeArgs, RecipeArgs, instruction_set_of_the_environment, resolve, today,
+};
 use crate::shell_path::shell_quoted;
 use crate::signals::stop_on_signals_aloud;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with};
@@ -24,7 +26,7 @@ use aludel_files::shortened;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use warnings::{log_base_model, warn_of_start, warn_of_unnamed_base};
+use warnings::{log_base_model, warn_of_lost_reasoning, warn_of_start, warn_of_unnamed_base};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -97,6 +99,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 
+    #[command(flatten, next_help_heading = "Common settings")]
+    quantize: QuantizeArgs,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N", help_heading = "Common settings")]
     threads: Option<String>,
@@ -164,6 +169,11 @@ pub(crate) fn run_recipe(
     let summary = train(recipe, resume, &stop, &mut |event| {
         shown.show(&event);
         let line = match event {
+            Event::Complete(summary) => {
+                let steps = grouped(summary.total_steps);
+                tracing::info!("this run is complete: all {steps} steps are done, and nothing is left to train");
+                Some(json!({ "event": "complete", "steps": summary.steps }))
+            }
             Event::Started(started) => {
                 let (rows, held_back) = (grouped(started.train_rows), grouped(started.eval_rows));
                 let memory = match started.process_bytes {
@@ -208,11 +218,20 @@ pub(crate) fn run_recipe(
                     .samples
                     .iter()
                     .for_each(|sample| tracing::info!("step {}: {}", record.step, sample_text(sample)));
+                if let Some(started) = begun.as_ref().filter(|started| started.total_steps == record.step) {
+                    warn_of_lost_reasoning(recipe, started, &record.samples);
+                }
                 Some(json!({ "event": "samples", "step": record.step, "samples": record.samples }))
             }
             Event::Saved(path) => {
                 tracing::debug!("saved {}", path.display());
                 Some(json!({ "event": "saved", "checkpoint": path.display().to_string() }))
+            }
+            Event::AdapterFilled { folder, summary, failed } => {
+                // The adapter and its card appear at once.
+                let written = begun.as_ref().map(|started| write_for_adapter(folder, recipe, started, summary));
+                *failed = written.and_then(Result::err).map(|error| format!("{error:#}"));
+                None
             }
             Event::Stage(_)
             | Event::Hashing { .. }
@@ -234,9 +253,6 @@ pub(crate) fn run_recipe(
         && let Err(error) = session.ended(&folder, summary.times)
     {
         tracing::warn!("{}; a report will not tell how long this session took", harmless(&error.to_string()));
-    }
-    if let (Some(adapter), Some(started)) = (&summary.adapter, &begun) {
-        write_for_adapter(adapter, recipe, started, &summary)?;
     }
     Ok(summary)
 }
@@ -364,7 +380,7 @@ impl TrainArgs {
             .switch("--packing", "train.packing", self.packing)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
         self.check_resume()?;
-        let recipe = resolve(&self.of_the_run(), flags)?;
+        let recipe = resolve(&self.of_the_run(), self.quantize.set(flags))?;
         recipe.require_for_training()?;
         Ok(recipe)
     }
@@ -453,7 +469,7 @@ mod tests {
         let args: TrainArgs = parsed(&["--lora-r", "-3"]);
         assert_eq!(
             args.recipe().unwrap_err().to_string(),
-            "lora.r = -3 (--lora-r): a negative whole number cannot be taken here; give a whole number of 0 or more"
+            "lora.r = -3 (--lora-r): a negative whole number cannot be taken here; give a whole number from 1 to 4,096"
         );
         let args: TrainArgs = parsed(&["--student", "s.gguf"]);
         let error = args.recipe().unwrap_err().to_string();

@@ -100,6 +100,7 @@ impl TrainingProgress {
                 self.samplings += 1;
                 progress.reach(WorkKind::Sampling, self.samplings as f64, Position::default());
             }
+            Event::Complete(_) | Event::AdapterFilled { .. } => {}
             Event::Saved(_) => {
                 self.saves += 1;
                 progress.reach(WorkKind::Saving, self.saves as f64, Position::default());

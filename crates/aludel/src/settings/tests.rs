@@ -91,7 +91,7 @@ fn what_cannot_be_set_is_named_with_its_mend() {
         ),
         (
             &["lora.r=eight"],
-            "lora.r = \"eight\" (--set): this text cannot be taken here; give a whole number of 0 or more",
+            "lora.r = \"eight\" (--set): this text cannot be taken here; give a whole number from 1 to 4,096",
         ),
         (
             &["lora.target_modules=[\"q_proj\""],

@@ -106,7 +106,7 @@ pub(crate) fn write_student(folder: &Path, width: usize) {
     fs::create_dir(folder).unwrap();
     let config = serde_json::json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": width,
-        "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "intermediate_size": width.max(16), "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
         "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
         "tie_word_embeddings": true, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
     });
@@ -156,9 +156,9 @@ fn weights(vocabulary: usize, width: usize) -> Vec<u8> {
         (format!("{layer}self_attn.k_proj.weight"), vec![width / 2, width]),
         (format!("{layer}self_attn.v_proj.weight"), vec![width / 2, width]),
         (format!("{layer}self_attn.o_proj.weight"), vec![width, width]),
-        (format!("{layer}mlp.gate_proj.weight"), vec![16, width]),
-        (format!("{layer}mlp.up_proj.weight"), vec![16, width]),
-        (format!("{layer}mlp.down_proj.weight"), vec![width, 16]),
+        (format!("{layer}mlp.gate_proj.weight"), vec![width.max(16), width]),
+        (format!("{layer}mlp.up_proj.weight"), vec![width.max(16), width]),
+        (format!("{layer}mlp.down_proj.weight"), vec![width, width.max(16)]),
     ];
     let mut header = serde_json::Map::new();
     let mut end = 0;

@@ -2,18 +2,21 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// A command in a terminal of its own.
 pub(crate) struct Terminal {
     child: Child,
     pub(crate) screen: Screen,
     output: File,
+    /// The command's end of the terminal, where it outlives the command.
+    kept: Option<OwnedFd>,
 }
 
 impl Terminal {
@@ -29,7 +32,30 @@ impl Terminal {
         let child = command.spawn().unwrap();
         // only the command may hold the other end of the terminal
         drop(command);
-        Terminal { child, screen: Screen::default(), output: File::from(ours) }
+        Terminal { child, screen: Screen::default(), output: File::from(ours), kept: None }
+    }
+
+    /// Starts it in a terminal that it reads from, too, and that stays when it has ended.
+    pub(crate) fn run_typing(mut command: Command) -> Terminal {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        Terminal { child, screen: Screen::default(), output: File::from(ours), kept: Some(theirs) }
+    }
+
+    /// How the terminal treats what is typed.
+    pub(crate) fn modes(&self) -> LocalModes {
+        tcgetattr(self.kept.as_ref().unwrap()).unwrap().local_modes
+    }
+
+    /// Sends SIGTERM, and gives the exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
     }
 
     /// Reads until a line is drawn that fits, or the command has ended.

@@ -2,7 +2,7 @@
 //! own below the output folder, where a second run finds it.
 
 use super::CompareArgs;
-use crate::commands::eval::{LocalModel, usual_name, warn};
+use crate::commands::eval::{LocalModel, usual_name, warn, warn_of_lost_reasoning};
 use crate::progress::Phase;
 use crate::run_folder::is_run;
 use crate::settings::{Flags, RecipeArgs};
@@ -72,7 +72,9 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
                 if results.is_none() {
                     return Ok(None);
                 }
-                Evaluated::read(&folder)?
+                let read = Evaluated::read(&folder)?;
+                warn_of_lost_reasoning(model.training_facts()?, &read, Some(path));
+                read
             }
         };
         warn(&one.results, Some(path));

@@ -113,6 +113,7 @@ mod tests {
             kept: 1000 - dropped,
             without_reasoning: 0,
             end_marks_removed: 0,
+            with_tools: 0,
             untrue_claims: 0,
             prompts: 1000,
             train: 0,
@@ -124,6 +125,7 @@ mod tests {
             tokenised: 0,
             weighted: BTreeMap::new(),
             columns_not_used: Vec::new(),
+            columns_used_in_part: Vec::new(),
         }
     }
 

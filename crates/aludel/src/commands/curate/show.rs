@@ -5,7 +5,7 @@ use crate::console::{Console, harmless};
 use crate::humanize::grouped;
 use crate::table::Table;
 use aludel_curate::{ReasonCount, Report};
-use aludel_data::dataset::{classes_told, columns_not_used};
+use aludel_data::dataset::{classes_told, columns_not_used, columns_used_in_part};
 use aludel_files::{counted, shortened};
 use anstyle::Style;
 use std::path::Path;
@@ -77,6 +77,13 @@ pub(super) fn show_filters(console: &mut Console, report: &Report) -> anyhow::Re
             format_args!("answers that the data calls wrong and that are right by their gold: {rows}; they are kept");
         console.paragraph(Style::new(), told)?;
     }
+    if report.with_tools > 0 {
+        let told = format_args!(
+            "tools: {} have tools or calls of them, which the student's chat template has to render; many do not",
+            counted(report.with_tools, "row", "rows")
+        );
+        console.paragraph(Style::new(), told)?;
+    }
     if report.end_marks_removed > 0 {
         let rows = report.end_marks_removed;
         let told = format_args!(
@@ -88,7 +95,10 @@ pub(super) fn show_filters(console: &mut Console, report: &Report) -> anyhow::Re
     if let Some(line) = columns_not_used(&report.columns_not_used) {
         console.paragraph(Style::new(), format_args!("{line} (they are carried along)"))?;
     }
-    if let Some(line) = classes_told(&report.columns_not_used) {
+    if let Some(line) = columns_used_in_part(&report.columns_used_in_part) {
+        console.paragraph(Style::new(), line)?;
+    }
+    if let Some(line) = classes_told(&report.columns_not_used, &report.columns_used_in_part) {
         console.paragraph(Style::new(), line)?;
     }
     if !report.weighted.is_empty() {

@@ -10,6 +10,7 @@ use aludel_distill::evaluate::results::{ModelName, Results, Settings};
 use aludel_distill::evaluate::task::{Problem, Task};
 use aludel_distill::evaluate::{Evaluation, evaluate};
 use aludel_distill::settings::StudentSettings;
+use aludel_distill::training_facts::TrainingFacts;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -35,7 +36,12 @@ impl LocalModel {
         Ok(LocalModel { path, adapter: adapter.map(Path::to_owned), model })
     }
 
-    /// Evaluates into a folder, or resumes there. `None` if it was stopped.
+    /// How it was trained, where it tells.
+    pub(crate) fn training_facts(&self) -> anyhow::Result<Option<TrainingFacts>> {
+        Ok(TrainingFacts::of(&self.path, self.adapter.as_deref())?)
+    }
+
+    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
     pub(crate) fn evaluate(
         &self,
         tasks: &[Task],

@@ -142,6 +142,7 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
         ),
         ("--batch", args.shared.batch.map(|batch| batch.to_string()), here, leave_out),
         ("--dtype", args.shared.dtype.clone(), here, leave_out),
+        ("--quantize", args.shared.quantize.quantize.clone(), here, leave_out),
         ("--threads", args.shared.threads.clone(), here, leave_out),
     ];
     let problem = |(key, value, reason, mend): (&str, Option<String>, &str, &str)| {

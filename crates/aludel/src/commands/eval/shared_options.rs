@@ -3,7 +3,7 @@
 use crate::hub::local_data;
 use crate::humanize::grouped;
 use crate::report::ErrorWithHelp;
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use crate::value_parser::{decimal, integer};
 use aludel_distill::evaluate::results::Settings;
 use aludel_distill::evaluate::task::{Source, Task, named};
@@ -47,6 +47,9 @@ pub(crate) struct SharedEvalArgs {
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) quantize: QuantizeArgs,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
@@ -75,7 +78,7 @@ impl SharedEvalArgs {
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref())
             .written("--verifier", "curate.verifier", self.verifier.as_ref());
-        resolve(recipe, flags)
+        resolve(recipe, self.quantize.set(flags))
     }
 
     /// Settings for a model that runs here.

@@ -1,6 +1,8 @@
 //! Totals over all rows for `aludel inspect`. Training decides how a row is handled; this file only counts.
 
-use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, classes_told, columns_not_used};
+use aludel_data::dataset::{
+    BadRows, Counts, MarkedRows, ProblemKind, PromptKey, Record, classes_told, columns_not_used, columns_used_in_part,
+};
 use aludel_distill::prepare::{Prepared, RowStatus};
 use serde::Serialize;
 
@@ -23,6 +25,8 @@ pub(super) struct Totals {
     pub(super) refused: u64,
     /// The first of those.
     pub(super) first_refused: Option<FirstRefused>,
+    /// Why, and how often.
+    pub(super) refusals: Vec<BadRows>,
     /// Records whose model reasoned, as they say, and that hold none of its reasoning.
     pub(super) without_reasoning: u64,
     /// Rows that could not be read, by reason.
@@ -37,7 +41,9 @@ pub(super) struct Totals {
     pub(super) end_marks_removed: u64,
     /// Non-empty columns that are not used.
     pub(super) columns_not_used: Vec<String>,
-    /// Notices about these, a line each.
+    /// Columns that are read in some rows, and in others hold values of another kind.
+    pub(super) columns_used_in_part: Vec<String>,
+    /// What is told of these, a line each.
     #[serde(skip)]
     pub(super) told: Vec<String>,
     /// Tokens that are trained with, prompts included.
@@ -94,6 +100,7 @@ impl Totals {
             RowStatus::Unsupervised => self.unsupervised += 1,
             RowStatus::Refused(reason) => {
                 self.refused += 1;
+                BadRows::add(&mut self.refusals, ProblemKind::Encode, &place.file, place.line, reason.clone());
                 self.first_refused.get_or_insert_with(|| FirstRefused {
                     file: place.file.display().to_string(),
                     line: place.line,
@@ -144,11 +151,12 @@ impl Totals {
         self.turn_marks = counts.turn_marks.clone();
         self.end_marks_removed = counts.end_marks_removed;
         self.columns_not_used = counts.columns_not_used.clone();
-        let unused = columns_not_used(&counts.columns_not_used);
+        self.columns_used_in_part = counts.columns_used.in_part.clone();
+        let (not_used, in_part) = (&counts.columns_not_used, &counts.columns_used.in_part);
+        let columns = [columns_not_used(not_used), columns_used_in_part(in_part), classes_told(not_used, in_part)];
         self.weighted = counts.weighted.clone();
-        let classes = classes_told(&counts.columns_not_used);
         let marks = [counts.set_aside_told(), counts.turn_marks_told(), counts.end_marks_told()];
-        let lines = marks.into_iter().chain([counts.weighted_told(), unused, classes]);
+        let lines = marks.into_iter().chain([counts.weighted_told()]).chain(columns);
         self.told = lines.flatten().collect();
         self.all_lengths.sort_unstable();
         if let (Some(&shortest), Some(&longest)) = (self.all_lengths.first(), self.all_lengths.last()) {

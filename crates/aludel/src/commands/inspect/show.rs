@@ -5,7 +5,7 @@ use super::Training;
 use super::rows::Totals;
 use crate::console::{Console, harmless};
 use crate::humanize::grouped;
-use aludel_data::dataset::Provenance;
+use aludel_data::dataset::{BadRows, Provenance};
 use aludel_distill::prepare::{Prepared, RowStatus};
 use aludel_distill::settings::Recipe;
 use aludel_files::noun;
@@ -126,7 +126,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(*rows)))?;
     }
     read(console, totals)?;
-    first_refused(console, totals, recipe)?;
+    refusals(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(
         "tokens in a row: {} to {}, median {}",
@@ -149,7 +149,7 @@ fn read(console: &mut Console, totals: &Totals) -> io::Result<()> {
         let what = "records say that their model reasoned, and hold none of it";
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
     }
-    for bad in &totals.bad_rows {
+    for bad in BadRows::by_rows(&totals.bad_rows) {
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
         let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
         console.hanging(COUNTED_COLUMN, harmless(&line))?;
@@ -166,14 +166,39 @@ pub(super) fn evaluation(console: &mut Console, totals: &Totals, recipe: &Recipe
     let tokens = grouped(totals.tokens);
     console.line(format_args!("to evaluate on: {kept} of {rows} rows, {tokens} tokens"))?;
     read(console, totals)?;
-    first_refused(console, totals, recipe)
+    refusals(console, totals, recipe)
 }
 
-fn first_refused(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+/// Why rows are refused, the most frequent reason first, and what to do about those that are left.
+fn refusals(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+    const REASONS: usize = 5;
     let Some(first) = &totals.first_refused else { return Ok(()) };
-    let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
-    let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
-    console.paragraph(Style::new(), told)
+    let reasons = BadRows::by_rows(&totals.refusals);
+    if let [_] = reasons.as_slice() {
+        let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
+        let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
+        console.paragraph(Style::new(), told)?;
+    } else {
+        for bad in reasons.iter().take(REASONS) {
+            let place = format!("{} line {}", bad.first_file, bad.first_line);
+            let line = format!("{:>12}  refused, such as {place}: {}", grouped(bad.rows), bad.first_reason);
+            console.hanging(COUNTED_COLUMN, harmless(&line))?;
+        }
+        let further: u64 = reasons.iter().skip(REASONS).map(|bad| bad.rows).sum();
+        if further > 0 {
+            let line = format!("{:>12}  refused for {} further reasons", grouped(further), reasons.len() - REASONS);
+            console.hanging(COUNTED_COLUMN, line)?;
+        }
+        if !recipe.data.skip_bad_rows {
+            let told = format!("training would stop at {} line {}", first.file, first.line);
+            console.paragraph(Style::new(), told)?;
+        }
+    }
+    if !recipe.data.skip_bad_rows {
+        let told = "help: change these rows, or leave them out with --skip-bad-rows";
+        console.paragraph(Style::new(), told)?;
+    }
+    Ok(())
 }
 
 /// Shows what training would take, or why it would not begin.

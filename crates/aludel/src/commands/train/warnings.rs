@@ -2,10 +2,13 @@
 
 use crate::console::harmless;
 use crate::humanize::grouped;
-use aludel_data::dataset::{classes_told, columns_not_used};
+use aludel_data::dataset::{BadRows, classes_told, columns_not_used, columns_used_in_part};
 use aludel_data::token_cache::Outcomes;
 use aludel_distill::checkpoint::RECIPE_FILE_NAME;
+use aludel_distill::metrics::SampleAnswer;
+use aludel_distill::settings::Recipe;
 use aludel_distill::train::Started;
+use aludel_distill::training_facts::TrainingFacts;
 use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
 use std::path::Path;
@@ -14,7 +17,7 @@ use std::path::Path;
 pub(super) fn warn_of_start(started: &Started) {
     if started.total_steps > 0 && started.resumed_at >= started.total_steps {
         tracing::info!(
-            "all {} steps of this run were done before; its adapter is written again",
+            "all {} steps of this run were done before; its adapter is written once more",
             grouped(started.total_steps)
         );
     }
@@ -30,7 +33,7 @@ pub(super) fn warn_of_start(started: &Started) {
         );
     }
     let Started { outcomes, max_length, .. } = started;
-    for bad in &outcomes.records.bad {
+    for bad in BadRows::by_rows(&outcomes.records.bad) {
         let (rows, kind, file, line) = (grouped(bad.rows), bad.kind, &bad.first_file, bad.first_line);
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
     }
@@ -38,8 +41,9 @@ pub(super) fn warn_of_start(started: &Started) {
     for line in [records.set_aside_told(), records.turn_marks_told(), records.weighted_told()].into_iter().flatten() {
         tracing::warn!("{line}");
     }
-    let unused = &records.columns_not_used;
-    for line in [records.end_marks_told(), columns_not_used(unused), classes_told(unused)].into_iter().flatten() {
+    let (unused, in_part) = (&records.columns_not_used, &records.columns_used.in_part);
+    let columns = [columns_not_used(unused), columns_used_in_part(in_part), classes_told(unused, in_part)];
+    for line in [records.end_marks_told()].into_iter().chain(columns).flatten() {
         tracing::info!("{line}");
     }
     let hidden = records.without_reasoning;
@@ -70,6 +74,15 @@ pub(super) fn warn_of_start(started: &Started) {
             "rows left out: {}, without a token to train on; look at them with `aludel inspect`",
             grouped(*unsupervised)
         );
+    }
+}
+
+/// Warns at the end where sample answers have no reasoning, and the rows have.
+pub(super) fn warn_of_lost_reasoning(recipe: &Recipe, started: &Started, samples: &[SampleAnswer]) {
+    let facts = TrainingFacts::new(recipe.student.quantize, &started.outcomes);
+    let with = samples.iter().filter(|sample| sample.reasoning.is_some()).count();
+    if let Some(told) = facts.lost_reasoning(with, samples.len()) {
+        tracing::warn!("sample answers: {told}");
     }
 }
 
