@@ -208,7 +208,7 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",
-            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, bias, use_rslora, init",
+            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init",
         ),
         (
             "[train]\nmax_seq_length = 9",
@@ -216,8 +216,9 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
              data.long_rows = \"truncate\" cuts them",
         ),
         (
-            "[lora]\nuse_dora = true",
-            "lora.use_dora = true: this name has no meaning here; leave it out: DoRA is not offered",
+            "[lora]\nlora_bias = true",
+            "lora.lora_bias = true: this name has no meaning here; leave it out: B has no biases of its own; write lora.bias = \"all\" or \
+             \"lora_only\" to train those of the base",
         ),
         (
             "[train]\noptim = \"sgd\"",

@@ -6,6 +6,8 @@
 //! nothing without the ops, and the ops are where devices are chosen.
 
 pub(crate) mod attention;
+pub(crate) mod columns;
+pub(crate) mod dora;
 pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod gated;
