@@ -14,6 +14,7 @@ import traceback
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import checks_adapters
 import checks_events
 import checks_files
 import checks_numbers
@@ -35,6 +36,7 @@ CHECKS = {
     "loss-curve-bf16": checks_numbers.loss_curve_bf16,
     "adapter-in-peft": checks_files.adapter_in_peft,
     "adapter-in-auto-class": checks_files.adapter_in_auto_class,
+    "adapter-kinds": checks_adapters.adapter_kinds,
     "merged-in-transformers": checks_files.merged_in_transformers,
     "added-tokens": checks_files.added_tokens,
     "threads": checks_runs.threads,

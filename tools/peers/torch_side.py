@@ -128,9 +128,19 @@ def with_adapter_watched(base, adapter):
 
 def adapter_tensors(adapted):
     """The adapter's parameters under the names that PEFT gives them in a file."""
-    marks = ("lora_A", "lora_B", "trainable_tokens_delta")
-    named = {name: one for name, one in adapted.named_parameters() if any(mark in name for mark in marks)}
-    return {name.replace(".default", ""): one for name, one in named.items()}
+    marks = ("lora_A", "lora_B", "lora_magnitude_vector", "trainable_tokens_delta")
+    bias = adapted.peft_config["default"].bias
+    named = {
+        name: one
+        for name, one in adapted.named_parameters()
+        if any(mark in name for mark in marks)
+        or (bias == "all" and name.endswith(".bias"))
+        or (bias == "lora_only" and name.endswith(".base_layer.bias"))
+    }
+    return {
+        name.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector"): one
+        for name, one in named.items()
+    }
 
 
 @torch.no_grad()

@@ -225,13 +225,8 @@ impl LoraSettings {
                     "alpha_pattern" => listed(&self.alpha_pattern),
                     _ => format!("{:?}", OneOrMany::from(self.target_modules.clone()).into_vec().join(", ")),
                 };
-                check.that(
-                    false,
-                    key,
-                    format_args!("{value}"),
-                    &reason,
-                    "what PEFT takes: names, or a regular expression of Python's",
-                );
+                let (reason, mend) = reason.rsplit_once("; ").unwrap_or((&reason, "name the modules"));
+                check.wrong(key, format_args!("{value}"), reason, mend);
                 return;
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aludel_formats::peft::{self, AdapterConfig, Rows, Rules, TargetModules, TrainedTokens};
 use aludel_kernels::{Context, rng};
+use serde_json::Value;
 
 use super::{Adapter, Base, Buffer, Slot, biases};
 use crate::config::Config;
@@ -60,8 +61,9 @@ pub struct Target {
 /// The linears that a config means, by PEFT's rules, layer by layer.
 ///
 /// # Errors
-/// [`Error::Target`] for a name that matches nothing, or if nothing is matched; those of [`Rules::new`].
+/// [`Error::Target`] for a name that matches nothing, or if nothing is matched; [`Error::Layer`]; those of [`Rules::new`].
 pub fn targets(model: &Config, adapter: &AdapterConfig) -> Result<Vec<Target>> {
+    check_layers(model, adapter)?;
     let rules = Rules::new(adapter, Path::new("lora"), model.family.default_targets.unwrap_or_default())?;
     let mut targets = Vec::new();
     for layer in 0..model.num_hidden_layers {
@@ -87,6 +89,16 @@ pub fn targets(model: &Config, adapter: &AdapterConfig) -> Result<Vec<Target>> {
     if targets.is_empty() { Err(unknown(&name)) } else { Ok(targets) }
 }
 
+/// PEFT would say nothing of layers that do not exist.
+fn check_layers(model: &Config, adapter: &AdapterConfig) -> Result<()> {
+    let layers = model.num_hidden_layers;
+    let given = adapter.other.get("layers_to_transform").and_then(Value::as_array);
+    match given.into_iter().flatten().filter_map(Value::as_u64).find(|&layer| layer >= layers as u64) {
+        Some(layer) => Err(Error::Layer { layer, layers }),
+        None => Ok(()),
+    }
+}
+
 fn is_end_of_a_path(model: &Config, name: &str) -> bool {
     let mut paths =
         (0..model.num_hidden_layers).flat_map(|layer| model.modules().iter().map(move |&m| module_path(layer, m)));
@@ -103,7 +115,7 @@ impl Adapter {
     /// on the seed and on each tensor's name only.
     ///
     /// # Errors
-    /// Those of [`targets`], [`Error::Adapter`] for rows that the vocabulary has no place for, or for biases of a model that has none.
+    /// Those of [`targets`], [`Error::Adapter`] for rows that the vocabulary has no place for, [`Error::Bias`].
     ///
     /// # Panics
     /// If there are not as many initial rows as tokens to train, or if magnitudes or biases are to be trained and the weights of the base
@@ -164,7 +176,7 @@ impl Adapter {
             values.extend(bias);
         }
         if config.bias != peft::Bias::None && !buffer.has_biases() {
-            return Err(wrong(biases::nothing_to_train(model, config.bias)));
+            return Err(Error::Bias { reason: biases::nothing_to_train(model, config.bias) });
         }
         assert_eq!(values.len(), buffer.len, "initial rows of the wrong size");
         Ok(buffer.into_adapter(ctx, config, &values))
