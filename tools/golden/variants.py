@@ -41,12 +41,13 @@ def main(fixtures):
         folder = os.path.join(fixtures, f"variants_{name}")
         model = os.path.join(fixtures, name)
         decoder.prepare(folder)
-        rows = decoder.read_json(os.path.join(model, "golden.json"))["rows"]
-        golden = decoder.facts() | {"rows": rows, "adapters": {}}
+        of_base = decoder.read_json(os.path.join(model, "golden.json"))
+        rows, prompt = of_base["rows"], of_base["prompt"]
+        golden = decoder.facts() | {"rows": rows, "prompt": prompt, "adapters": {}}
         golden |= {"learning_rate": decoder.LEARNING_RATE, "max_grad_norm": decoder.MAX_GRAD_NORM}
         tensors = {}
         for adapter, seed, settings in cases:
-            golden["adapters"][adapter], more = adapter_case(model, folder, rows, adapter, seed, settings)
+            golden["adapters"][adapter], more = adapter_case(model, folder, rows, prompt, adapter, seed, settings)
             tensors |= more
         if name == "qwen2_tied":
             golden["dropout"], more = dropout_case(model, folder, rows, "dora_bias")
@@ -58,7 +59,7 @@ def base_of(model):
     return AutoModelForCausalLM.from_pretrained(os.path.join(model, "model"), dtype=torch.float32)
 
 
-def adapter_case(model, folder, rows, name, seed, settings):
+def adapter_case(model, folder, rows, prompt, name, seed, settings):
     """A random adapter: saved, merged, and what it gives at first and when it is trained."""
     adapted = get_peft_model(base_of(model), LoraConfig(**{"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | settings))
     randomise(adapted, seed)
@@ -69,12 +70,14 @@ def adapter_case(model, folder, rows, name, seed, settings):
     assert (decoder.row_logits(again, rows[0]["ids"]) - tensors[f"logits.{name}.0"]).abs().max() < 1e-6
     merged = decoder.logits(again.merge_and_unload(), rows, name)
     assert (merged[f"logits.{name}.0"] - tensors[f"logits.{name}.0"]).abs().max() < 1e-4
+    greedy = decoder.greedy_tokens(adapted, prompt)
+    assert greedy["least_margin"] >= decoder.LEAST_MARGIN, f"{name} has a close call: choose another seed"
     found, loss = decoder.backward(adapted, rows)
     tensors |= {f"gradient.{name}.{key}": value for key, value in found.items()}
     losses, norms = decoder.train(adapted, rows)
     assert losses[0] == loss and losses[-1] < losses[0]
     tensors |= {f"final.{name}.{key}": value for key, value in decoder.adapter_parameters(adapted).items()}
-    return {"losses": losses, "grad_norms": norms}, tensors
+    return {"losses": losses, "grad_norms": norms} | greedy, tensors
 
 
 def dropout_case(model, folder, rows, name):

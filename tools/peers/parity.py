@@ -30,6 +30,7 @@ CHECKS = {
     "logits-bf16": checks_numbers.logits_bf16,
     "gradients-f32": checks_numbers.gradients_f32,
     "gradients-bf16": checks_numbers.gradients_bf16,
+    "gradients-dora": checks_numbers.gradients_dora,
     "gradients-rows-tied": checks_numbers.gradients_rows_tied,
     "gradients-rows-untied": checks_numbers.gradients_rows_untied,
     "loss-curve-f32": checks_numbers.loss_curve_f32,

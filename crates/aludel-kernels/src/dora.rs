@@ -20,8 +20,10 @@ pub struct Dora {
     pub magnitude: Mat,
     /// ‖w‖² of each row of W, [1, d_out]: see [`row_squares`].
     pub squares: Mat,
-    /// Each forward writes g and 1 / ‖v‖ there for its backward, [2, d_out].
+    /// Each forward writes g and 1 / ‖v‖ there, for its backward too, [2, d_out].
     pub scales: Mat,
+    /// Whether they are there already, of the same A, B and m.
+    pub has_scales: bool,
 }
 
 /// Outputs of one parallel task.
@@ -103,7 +105,9 @@ pub(crate) fn forward<const N: usize>(ctx: &mut Context, input: &Input, products
     let mark = ctx.mark();
     let doras = products.each_ref().map(|product| product.lora.and_then(|(lora, _)| lora.dora));
     for (product, dora) in products.iter().zip(&doras) {
-        if let (Some((lora, _)), Some(dora)) = (product.lora, dora) {
+        if let (Some((lora, _)), Some(dora)) = (product.lora, dora)
+            && !(dora.has_scales && !ctx.planning())
+        {
             scales(ctx, product.weight, lora, dora);
         }
     }
@@ -294,7 +298,7 @@ mod tests {
         let (ones, mask) = (upload(T, &[1.0; T * IN]), upload(T, &[1.0; T * IN]));
         let [squares, of_magnitude] = [(); 2].map(|()| ctx.persistent(1, OUT));
         row_squares(&mut ctx, weight, squares);
-        let dora = Dora { magnitude, squares, scales: ctx.persistent(2, OUT) };
+        let dora = Dora { magnitude, squares, scales: ctx.persistent(2, OUT), has_scales: false };
         let (y, hidden) = (ctx.persistent(T, OUT), ctx.persistent(T, R));
         let gradient =
             LoraGradient { a: ctx.persistent(R, IN), b: ctx.persistent(OUT, R), magnitude: Some(of_magnitude) };
@@ -398,7 +402,7 @@ mod tests {
             let (a, b) = (ctx.upload_persistent(1, IN, &[1.0; IN]), ctx.upload_persistent(2, 1, &[0.0; 2]));
             let [magnitude, squares] = [(); 2].map(|()| ctx.upload_persistent(1, 2, &[3.0; 2]));
             row_squares(&mut ctx, weight, squares);
-            let dora = Dora { magnitude, squares, scales: ctx.persistent(2, 2) };
+            let dora = Dora { magnitude, squares, scales: ctx.persistent(2, 2), has_scales: false };
             let (y, hidden) = (ctx.persistent(1, 2), ctx.persistent(1, 1));
             let run = |ctx: &mut Context| {
                 let lora = Lora { a, b, scale: 1.0, dropout: None, dora: Some(dora) };

@@ -350,6 +350,9 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("head_dim", Some("all_linear")),
         ("phi3", Some("all_linear")),
         ("phi3_long", None),
+        ("variants_qwen2_tied", Some("dora")),
+        ("variants_qwen2_tied", Some("dora_bias")),
+        ("variants_phi3", Some("dora")),
     ] {
         contexts().for_each(|ctx| check_generation(ctx, name, adapter_name));
     }
@@ -360,7 +363,7 @@ fn check_generation(mut ctx: Context, name: &str, adapter_name: Option<&str>) {
     let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
     let adapter = adapter_name.map(|a| {
         let folder = golden.folder.join(format!("adapter_{a}"));
-        Arc::new(Adapter::load(&mut ctx, decoder.config(), &folder).unwrap())
+        Arc::new(Adapter::load(&mut ctx, &*decoder, &folder).unwrap())
     });
     let ids = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect::<Vec<_>>();
     let prompt = ids(&golden.json["prompt"]);

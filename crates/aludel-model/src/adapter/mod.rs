@@ -177,6 +177,7 @@ impl Adapter {
             magnitude: self.entries[dora.magnitude].view(self.parameters),
             squares: dora.squares.expect("DoRA computes with the weights of the base that the adapter was loaded for"),
             scales: dora.scales,
+            has_scales: false,
         });
         Some(Lora {
             a: self.entries[slot.a].view(self.parameters),

@@ -165,6 +165,10 @@ impl Run<'_> {
             examples: self.examples,
             positions: self.positions,
         });
-        active.adapter.lora(n, module, dropout)
+        let mut lora = active.adapter.lora(n, module, dropout)?;
+        if let Some(dora) = &mut lora.dora {
+            dora.has_scales = self.has_scales;
+        }
+        Some(lora)
     }
 }

@@ -94,6 +94,8 @@ struct Run<'a> {
     positions: Indices,
     examples: Indices,
     ids: Indices,
+    /// Whether a pass before it made the scales of DoRA of the same parameters.
+    has_scales: bool,
 }
 
 /// What tokens attend to, on the device.
@@ -215,6 +217,8 @@ impl Decoder {
             ids: ctx.upload_indices(&pass.ids),
             positions: ctx.upload_indices(&pass.positions),
             examples: ctx.upload_indices(&pass.examples),
+            // an adapter that learns changes before texts begin, and never within one
+            has_scales: !pass.positions.contains(&0),
         };
         let mut x = ctx.alloc(Region::Saved, tokens, channels);
         self.embedding.forward(ctx, run.ids, active.and_then(|a| a.adapter.embedding_rows()), x);

@@ -158,3 +158,47 @@ fn a_model_for_which_peft_has_no_default_targets_is_named() {
     let error = Adapter::load(&mut ctx, &decoder, folder.path()).unwrap_err().to_string();
     assert!(error.contains("target_modules are null") && error.contains("models of type phi3"), "{error}");
 }
+
+/// Tokens after a prompt reuse the scales of its pass; another text begins with those of the parameters as they are then.
+#[test]
+fn an_engine_answers_with_the_magnitudes_of_the_moment() {
+    let golden = Golden::open("variants_qwen2_tied");
+    let mut ctx = Context::cpu(2);
+    let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
+    let adapter = Arc::new(Adapter::load(&mut ctx, &*decoder, &golden.folder.join("adapter_dora")).unwrap());
+    let prompt = vec![7, 21, 9, 90, 33];
+    let mut engine = Engine::new(&mut ctx, Arc::clone(&decoder), Some(Arc::clone(&adapter)), 128, 16);
+    let mut answer = |ctx: &mut Context| {
+        let (prompt, sampling) = (prompt.clone(), Sampling::default());
+        engine.submit(Request { prompt, max_new_tokens: 12, sampling, stop_ids: vec![] }).unwrap();
+        let mut tokens = Vec::new();
+        while !engine.is_idle() {
+            for event in engine.step(ctx).to_vec() {
+                let Event::Token { token, .. } = event else { panic!("{event:?}") };
+                tokens.push(token);
+            }
+        }
+        tokens
+    };
+    // by the whole text each time, which nothing is kept from
+    let expected = |ctx: &mut Context| {
+        let mut ids = prompt.clone();
+        for _ in 0..12 {
+            let logits = logits(ctx, &decoder, Some(&adapter), &ids);
+            let last = &logits[logits.len() - decoder.vocab_size(Some(&adapter))..];
+            let best = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
+            ids.push(best as u32);
+        }
+        ids.split_off(prompt.len())
+    };
+    let before = answer(&mut ctx);
+    assert_eq!(before, expected(&mut ctx));
+    for entry in adapter.entries().iter().filter(|entry| entry.name.ends_with("lora_magnitude_vector")) {
+        let view = entry.view(adapter.parameters());
+        let doubled: Vec<f32> = ctx.download(view).iter().enumerate().map(|(i, m)| m * (1 + i % 3) as f32).collect();
+        ctx.write(view, &doubled);
+    }
+    let after = answer(&mut ctx);
+    assert_ne!(after, before);
+    assert_eq!(after, expected(&mut ctx));
+}
