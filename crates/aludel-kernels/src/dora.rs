@@ -106,7 +106,7 @@ pub(crate) fn forward<const N: usize>(ctx: &mut Context, input: &Input, products
     let doras = products.each_ref().map(|product| product.lora.and_then(|(lora, _)| lora.dora));
     for (product, dora) in products.iter().zip(&doras) {
         if let (Some((lora, _)), Some(dora)) = (product.lora, dora)
-            && !(dora.has_scales && !ctx.planning())
+            && (!dora.has_scales || ctx.planning())
         {
             scales(ctx, product.weight, lora, dora);
         }

@@ -25,16 +25,18 @@ pub struct LoraSettings {
     /// regular expression for the full name, such as `model\.layers\.[0-7]\..*_proj`, or "all-linear" for every one but the head.
     pub target_modules: TargetModules,
     /// The numbers of the layers that get an adapter, where target_modules is a list of names; empty for all layers.
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<u64>")]
     pub layers_to_transform: Vec<u64>,
     /// What full names have before the number of a layer, as a regular expression: `layers`, which is found without it too.
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<String>")]
     pub layers_pattern: Vec<String>,
     /// Other ranks, by the end of the full name or a regular expression for it; in the order of the alphabet, the first that matches counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rank_pattern: BTreeMap<String, usize>,
     /// Other values of alpha, in the same way.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub alpha_pattern: BTreeMap<String, f64>,
     /// Which biases of the base are trained with the adapter.
     pub bias: Bias,
