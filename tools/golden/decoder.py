@@ -329,7 +329,8 @@ def adapter_parameters(adapted, gradient=False):
     found = {}
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
-            found[name.replace(".default", "")] = (parameter.grad if gradient else parameter).detach().clone()
+            name = name.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector")
+            found[name] = (parameter.grad if gradient else parameter).detach().clone()
     return found
 
 
@@ -370,7 +371,8 @@ def save_adapter(adapted, folder):
     os.remove(os.path.join(folder, "README.md"))
     path = os.path.join(folder, "adapter_config.json")
     config = read_json(path)
-    config["target_modules"] = sorted(config["target_modules"])
+    if isinstance(config["target_modules"], list):
+        config["target_modules"] = sorted(config["target_modules"])
     config["base_model_name_or_path"] = None
     write_json(path, config)
     with safe_open(os.path.join(folder, "adapter_model.safetensors"), "pt") as file:

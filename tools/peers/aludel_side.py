@@ -38,7 +38,7 @@ class Aludel:
     def train_command(self, student, data, output_dir, settings, resume=False):
         command = ["train", "--student", student, "--data", data, "--output-dir", output_dir, "--json"]
         for key, value in settings.items():
-            command += ["--set", f"{key}={json.dumps(value)}"]
+            command += ["--set", f"{key}={toml(value)}"]
         return command + (["--resume"] if resume else [])
 
     def train(self, student, data, settings, output_dir=None):
@@ -59,6 +59,13 @@ class Aludel:
     def fresh_path(self, ending):
         self.runs += 1
         return os.path.join(self.scratch, f"{self.runs:03}{ending}")
+
+
+def toml(value):
+    """A value as TOML has it: JSON's, but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)
 
 
 def adapter_folder(summary, output_dir):

@@ -66,6 +66,18 @@ def gradients_bf16(world):
     ]
 
 
+def gradients_dora(world):
+    """On every linear, with magnitudes that are not the norms of the rows."""
+    adapter, ids = world.path("dora-adapter"), world.texts[0]
+    torch_side.write_adapter(torch_side.load(world.folder), adapter, seed=9, target_modules="all-linear", use_dora=True)
+    reference, loss = peft_gradients(world.folder, adapter, ids)
+    ours, our_loss = world.aludel.gradients(world.student, ids, adapter)
+    adapted = torch_side.with_adapter(torch_side.load(world.folder), adapter)
+    logits = largest(world.aludel.logits(world.student, ids, adapter), torch_side.logits(adapted, ids))
+    rows = tensor_rows(ours, reference, cosine=0.9995, norm=0.01)
+    return [at_most("logits, largest difference", logits, 2e-3), at_most("loss", abs(our_loss - loss), 1e-4), *rows]
+
+
 def gradients_rows_tied(world):
     return trained_row_gradients(world, tied=True)
 

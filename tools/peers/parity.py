@@ -14,6 +14,7 @@ import traceback
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import checks_adapters
 import checks_events
 import checks_files
 import checks_numbers
@@ -29,12 +30,14 @@ CHECKS = {
     "logits-bf16": checks_numbers.logits_bf16,
     "gradients-f32": checks_numbers.gradients_f32,
     "gradients-bf16": checks_numbers.gradients_bf16,
+    "gradients-dora": checks_numbers.gradients_dora,
     "gradients-rows-tied": checks_numbers.gradients_rows_tied,
     "gradients-rows-untied": checks_numbers.gradients_rows_untied,
     "loss-curve-f32": checks_numbers.loss_curve_f32,
     "loss-curve-bf16": checks_numbers.loss_curve_bf16,
     "adapter-in-peft": checks_files.adapter_in_peft,
     "adapter-in-auto-class": checks_files.adapter_in_auto_class,
+    "adapter-kinds": checks_adapters.adapter_kinds,
     "merged-in-transformers": checks_files.merged_in_transformers,
     "added-tokens": checks_files.added_tokens,
     "threads": checks_runs.threads,

@@ -77,14 +77,15 @@ def quantise_nf4(model):
             module.weight.data = functional.dequantize_4bit(packed, state).reshape(module.weight.shape)
 
 
-def write_adapter(base, folder, seed, trained_ids=None, head_too=False):
-    """An adapter folder of PEFT's own: r = 8 on q, k, v, o, B ~ N(0, 0.01), and trained rows moved a little."""
+def write_adapter(base, folder, seed, trained_ids=None, head_too=False, **settings):
+    """An adapter folder of PEFT's own: r = 8 on q, k, v, o, B ~ N(0, 0.01), and trained rows and magnitudes moved a little."""
     torch.manual_seed(seed)
     trained = None
     if trained_ids:
         trained = {"embed_tokens": trained_ids} | ({"lm_head": trained_ids} if head_too else {})
     config = LoraConfig(
-        r=8, lora_alpha=16, target_modules=ATTENTION, task_type="CAUSAL_LM", trainable_token_indices=trained
+        **{"r": 8, "lora_alpha": 16, "target_modules": ATTENTION, "task_type": "CAUSAL_LM"} | settings,
+        trainable_token_indices=trained,
     )
     adapted = get_peft_model(base, config)
     with torch.no_grad():
@@ -93,6 +94,8 @@ def write_adapter(base, folder, seed, trained_ids=None, head_too=False):
                 parameter.normal_(0, 0.01)
             elif "trainable_tokens_delta" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.02)
+            elif "lora_magnitude_vector" in name:
+                parameter.mul_(1 + torch.randn_like(parameter) * 0.05)
     adapted.save_pretrained(folder, save_embedding_layers=False)
 
 
@@ -128,9 +131,19 @@ def with_adapter_watched(base, adapter):
 
 def adapter_tensors(adapted):
     """The adapter's parameters under the names that PEFT gives them in a file."""
-    marks = ("lora_A", "lora_B", "trainable_tokens_delta")
-    named = {name: one for name, one in adapted.named_parameters() if any(mark in name for mark in marks)}
-    return {name.replace(".default", ""): one for name, one in named.items()}
+    marks = ("lora_A", "lora_B", "lora_magnitude_vector", "trainable_tokens_delta")
+    bias = adapted.peft_config["default"].bias
+    named = {
+        name: one
+        for name, one in adapted.named_parameters()
+        if any(mark in name for mark in marks)
+        or (bias == "all" and name.endswith(".bias"))
+        or (bias == "lora_only" and name.endswith(".base_layer.bias"))
+    }
+    return {
+        name.replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector"): one
+        for name, one in named.items()
+    }
 
 
 @torch.no_grad()

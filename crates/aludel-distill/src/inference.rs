@@ -66,7 +66,7 @@ impl LoadedModel {
         let adapter = match adapter {
             Some(folder) => {
                 stop_ids.extend(generation_config_eos(folder)?);
-                Some(Arc::new(Adapter::load(&mut ctx, &student.config, folder)?))
+                Some(Arc::new(Adapter::load(&mut ctx, &decoder, folder)?))
             }
             None => None,
         };

@@ -10,15 +10,16 @@ use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
-use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
+use aludel_model::adapter::{Adapter, AdapterOptions, Init};
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
 use aludel_model::student::Student;
 
+use crate::adapter_config;
 use crate::base_model;
 use crate::batch::MaxPassTokens;
 use crate::error::{Error, Result};
 use crate::objective::{self, CrossEntropy, Objective};
-use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings, TargetModules};
+use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings};
 use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
 use crate::teacher::{Loading, Teacher};
 use crate::token_init::mean;
@@ -135,7 +136,7 @@ impl Learner {
         let base = base_model::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
-                let mut adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                let mut adapter = Adapter::load(&mut ctx, &decoder, path)?;
                 base_model::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
@@ -149,7 +150,7 @@ impl Learner {
             }
             None => {
                 let options = adapter_options(student, added, recipe)?;
-                Adapter::new(&mut ctx, &student.config, &options, &base)?
+                Adapter::new(&mut ctx, &decoder, &options, &base)?
             }
         };
         let objective = objective::of_recipe(&mut ctx, student, recipe, positions, Loading::Read(watch))?;
@@ -166,7 +167,7 @@ impl Learner {
         let mut ctx = context(&recipe.student)?;
         let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, format)?;
         let options = adapter_options(student, added, recipe)?;
-        let adapter = Adapter::new(&mut ctx, &student.config, &options, "")?;
+        let adapter = Adapter::new(&mut ctx, &decoder, &options, "")?;
         let objective = objective::of_recipe(&mut ctx, student, recipe, 1, Loading::Outline)?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
         Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, objective, ..learner })
@@ -443,16 +444,8 @@ fn format_to_train(student: &Student, recipe: &Recipe) -> Result<WeightFormat> {
 
 /// What a recipe's new adapter is made from.
 fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<AdapterOptions> {
-    let names = match &recipe.lora.target_modules {
-        TargetModules::AllLinear => vec!["all-linear".to_owned()],
-        TargetModules::Names(names) => names.clone(),
-    };
     Ok(AdapterOptions {
-        r: recipe.lora.r,
-        alpha: recipe.lora.alpha,
-        dropout: recipe.lora.dropout,
-        use_rslora: recipe.lora.use_rslora,
-        targets: resolve_targets(&student.config, &names)?,
+        config: adapter_config::of(&recipe.lora, &student.config),
         init: match recipe.lora.init {
             InitLora::Kaiming => Init::Kaiming,
             InitLora::Gaussian => Init::Gaussian,

@@ -99,12 +99,12 @@ mod tests {
     use aludel_data::dataset::PromptKey;
     use aludel_data::token_cache::{RowInfo, TokenRow};
     use aludel_formats::hf;
+    use aludel_formats::peft::{AdapterConfig, TargetModules};
     use aludel_kernels::linear::Precision;
     use aludel_kernels::{Context, optim};
     use aludel_model::adapter::{Adapter, AdapterOptions, Init};
     use aludel_model::config::Config;
     use aludel_model::decoder::Decoder;
-    use aludel_model::module::Module;
     use aludel_model::weights::{Files, Weights};
 
     /// A small model of two layers with a new adapter on every linear.
@@ -116,11 +116,12 @@ mod tests {
         let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
         let decoder = Decoder::load(&mut ctx, &config, &weights, Precision::F32, 64).unwrap();
         let options = AdapterOptions {
-            r: 2,
-            alpha: 4.0,
-            dropout: 0.0,
-            use_rslora: false,
-            targets: Module::APART.to_vec(),
+            config: AdapterConfig {
+                r: 2,
+                lora_alpha: 4.0,
+                target_modules: Some(TargetModules::Pattern("all-linear".to_owned())),
+                ..AdapterConfig::default()
+            },
             init: Init::Kaiming,
             seed: 1,
             rows: None,

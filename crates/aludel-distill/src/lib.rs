@@ -2,6 +2,7 @@
 //! layers to the model, reading of files to the lower floors; nothing here prints or reads the environment.
 #![forbid(unsafe_code)]
 
+mod adapter_config;
 pub mod auto_max_length;
 pub mod base_model;
 pub mod batch;

@@ -145,6 +145,11 @@ impl Merge<'_> {
         }
         match role {
             Role::Weight(layer, module) => self.add_lora(layer, module, &mut values, columns),
+            Role::Bias(layer, module) => {
+                if let Some(bias) = self.adapter.bias(layer, module) {
+                    values.copy_from_slice(&self.ctx.download(bias));
+                }
+            }
             Role::Embedding => {
                 self.put_rows(self.adapter.embedding_rows(), self.adapter.embedding_ids(), &mut values, columns)
             }
@@ -157,8 +162,7 @@ impl Merge<'_> {
             | Role::FeedForwardOutputNorm(_)
             | Role::QueryNorm(_)
             | Role::KeyNorm(_)
-            | Role::OutputNorm
-            | Role::Bias(..) => {}
+            | Role::OutputNorm => {}
         }
         Ok(match self.dtype {
             Dtype::F32 => quant::encode_f32(&values),
@@ -176,9 +180,9 @@ impl Merge<'_> {
         }
     }
 
-    /// `W += s·B·A`.
+    /// `W += s·B·A`; of DoRA, each row of that is then given its magnitude. A row of zeros has no direction, and stays.
     fn add_lora(&self, n: usize, module: Module, values: &mut [f32], d_in: usize) {
-        let Some(lora) = self.adapter.lora(n, module, None) else { return };
+        let Some((lora, magnitude)) = self.adapter.factors(n, module) else { return };
         let (a, b, r) = (self.ctx.download(lora.a), self.ctx.download(lora.b), lora.a.rows());
         let mut delta = vec![0f32; d_in];
         for (out, b) in values.chunks_exact_mut(d_in).zip(b.chunks_exact(r)) {
@@ -187,6 +191,14 @@ impl Merge<'_> {
                 delta.iter_mut().zip(a).for_each(|(d, a)| *d += b * a);
             }
             out.iter_mut().zip(&delta).for_each(|(w, d)| *w += lora.scale * d);
+        }
+        let Some(magnitude) = magnitude else { return };
+        for (row, magnitude) in values.chunks_exact_mut(d_in).zip(self.ctx.download(magnitude)) {
+            let norm = row.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                let factor = (f64::from(magnitude) / norm) as f32;
+                row.iter_mut().for_each(|w| *w *= factor);
+            }
         }
     }
 

@@ -7,11 +7,11 @@ mod common;
 use std::path::Path;
 
 use aludel_distill::merge;
+use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_formats::{Dtype, safetensors};
 use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init};
-use aludel_model::module::Module;
 use aludel_model::student::Student;
 use common::{Model, fixture, ids, llama3, logits, tensor};
 use serde_json::{Value, json};
@@ -19,11 +19,12 @@ use serde_json::{Value, json};
 /// An adapter whose B is zero, so that the merged model is the student.
 fn write_adapter(student: &Student, folder: &Path) {
     let options = AdapterOptions {
-        r: 1,
-        alpha: 1.0,
-        dropout: 0.0,
-        use_rslora: false,
-        targets: vec![Module::QProj],
+        config: AdapterConfig {
+            r: 1,
+            lora_alpha: 1.0,
+            target_modules: Some(TargetModules::Names(vec!["q_proj".to_owned()])),
+            ..AdapterConfig::default()
+        },
         init: Init::Kaiming,
         seed: 0,
         rows: None,

@@ -104,7 +104,8 @@ fn a_config_with_what_is_not_computed_here_is_refused() {
     for start in ["pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "PiSSA", "of_later"] {
         check(&format!(r#""init_lora_weights": "{start}""#), Some("init_lora_weights"));
     }
-    check(r#""use_dora": true"#, Some("use_dora"));
+    check(r#""use_dora": true"#, None);
+    check(r#""lora_bias": true"#, Some("lora_bias"));
     check(r#""arrow_config": {"top_k": 3}"#, Some("arrow_config"));
     check(r#""trainable_token_indices": [3, -1]"#, Some("trainable_token_indices"));
     check(r#""trainable_token_indices": [3.5]"#, Some("trainable_token_indices"));
@@ -141,8 +142,7 @@ fn adapters_of_other_kinds_are_told_what_they_are() {
     for (name, wanted) in [
         ("base_model.model.model.embed_tokens.weight", "whole table"),
         ("base_model.model.lm_head.modules_to_save.weight", "whole table"),
-        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "DoRA"),
-        ("base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias", "bias of the base"),
+        ("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector.mine.weight", "name of its own"),
         ("base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias", "lora_bias"),
         ("base_model.model.model.layers.0.self_attn.q_proj.lora_A.mine.weight", "name of its own"),
         ("base_model.model.model.embed_tokens.lora_embedding_A", "on the embedding"),

@@ -202,7 +202,7 @@ fn adapter_configs() -> Vec<(&'static str, Value)> {
         "layers_to_transform": [0, 1], "layers_pattern": "layers",
     });
     let patterns = json!({
-        "peft_type": "LORA", "r": 4, "lora_alpha": 8.0, "use_rslora": true,
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8.0, "use_rslora": true, "use_dora": true, "bias": "lora_only",
         "target_modules": r".*\.layers\.\d+\.(self_attn|mlp)\.(?:[qkvo]|gate|up|down)_proj", "exclude_modules": ["lm_head"],
         "rank_pattern": {r"layers\.[0-3]\..*q_proj": 4, "v_proj": 16}, "alpha_pattern": {"^model.layers.1.": 32},
     });

@@ -15,6 +15,7 @@ mod sync;
 pub mod attention;
 pub mod check;
 pub mod device;
+pub mod dora;
 pub mod embedding;
 mod floats;
 mod gemm;

@@ -1,9 +1,10 @@
 //! The linear layer in every precision, frozen, with or without a LoRA adapter: `y = x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ + bias`.
 //!
 //! W is packed once, when it is loaded (`operands`), and never receives a gradient. LoRA (Hu et al., 2021) is the second segment of the
-//! same multiplication: y is written once. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
+//! same multiplication: y is written once. What `dora` adds to an adapter is its matter. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
 
 use crate::device::{Context, Device, Mat};
+use crate::dora::{self, Dora};
 use crate::gemm::{
     self, Init, Lhs, Order, Rhs, Segments, add_token_products, gemm, gemm_all, multiply_coded, pack_lhs, pack_rhs,
 };
@@ -25,6 +26,8 @@ pub struct Lora {
     pub scale: f32,
     /// Dropout on the adapter's input, in training.
     pub dropout: Option<Dropout>,
+    /// What DoRA has beside A and B, if it is DoRA.
+    pub dora: Option<Dora>,
 }
 
 /// What the output starts from.
@@ -56,6 +59,9 @@ pub struct Product<'a> {
 /// # Panics
 /// If the input was prepared for a weight of another kind, if the shapes do not fit each other, or if the output shares elements with what is read.
 pub fn forward<const N: usize>(ctx: &mut Context, input: &Input, products: &[Product<'_>; N]) {
+    if products.iter().any(|product| product.lora.is_some_and(|(lora, _)| lora.dora.is_some())) {
+        return dora::forward(ctx, input, products);
+    }
     match ctx.device() {
         Device::Cpu => {}
         Device::Reference => {
@@ -109,6 +115,8 @@ pub struct LoraGradient {
     pub a: Mat,
     /// ∂L/∂B, [d_out, r]; added to.
     pub b: Mat,
+    /// ∂L/∂m of DoRA, [1, d_out]; added to.
+    pub magnitude: Option<Mat>,
 }
 
 /// What the backward of a linear layer with an adapter needs besides dy: the adapter, what the forward saved, where gradients go.
@@ -137,6 +145,11 @@ pub fn backward(
     accumulate: bool,
     dx: Mat,
 ) {
+    if let Some(of) = lora
+        && let Some(dora) = &of.lora.dora
+    {
+        return dora::backward(ctx, dy, weight, of, dora, accumulate, dx);
+    }
     match ctx.device() {
         Device::Cpu => {}
         Device::Reference => return reference::linear::backward(ctx, dy.rows(), weight, lora, accumulate, dx),
@@ -274,7 +287,7 @@ mod tests {
         let (residual, dy) = (ctx.upload_persistent(T, OUT, &f.residual), ctx.upload_persistent(T, OUT, &f.dy));
         let (y, hidden, dx) =
             (ctx.persistent(T, OUT), ctx.persistent(T, R), ctx.upload_persistent(T, IN, &vec![1.0; T * IN]));
-        let gradient = LoraGradient { a: ctx.persistent(R, IN), b: ctx.persistent(OUT, R) };
+        let gradient = LoraGradient { a: ctx.persistent(R, IN), b: ctx.persistent(OUT, R), magnitude: None };
         let ones = ctx.upload_persistent(T, IN, &vec![1.0; T * IN]);
         let mask = ctx.upload_persistent(T, IN, &vec![1.0; T * IN]);
         let run = |ctx: &mut Context| {
@@ -285,7 +298,7 @@ mod tests {
             if let Some(dropout) = &dropout {
                 dropout::forward(ctx, ones, dropout, mask);
             }
-            let lora = Lora { a, b, scale: S as f32, dropout };
+            let lora = Lora { a, b, scale: S as f32, dropout, dora: None };
             let input = Input::new(ctx, x, std::iter::once(weight), true);
             let lora_hidden = Some((&lora, hidden));
             forward(ctx, &input, &[Product { weight, lora: lora_hidden, start: Start::Residual(residual), y }]);
@@ -344,7 +357,7 @@ mod tests {
             let (y, hidden) = (ctx.persistent(t, d_out), ctx.persistent(t, r));
             let run = |ctx: &mut Context| {
                 let input = Input::new(ctx, x, std::iter::once(weight), true);
-                let lora = Lora { a, b, scale: 2.0, dropout: None };
+                let lora = Lora { a, b, scale: 2.0, dropout: None, dora: None };
                 forward(ctx, &input, &[Product { weight, lora: Some((&lora, hidden)), start: Start::Zero, y }]);
             };
             ctx.plan(run);
@@ -404,10 +417,10 @@ mod tests {
                 ctx.upload_persistent(d_out, r, &random(4, d_out * r)),
             );
             let (y, hidden, dx) = (ctx.persistent(t, d_out), ctx.persistent(t, r), ctx.persistent(t, d_in));
-            let gradient = LoraGradient { a: ctx.persistent(r, d_in), b: ctx.persistent(d_out, r) };
+            let gradient = LoraGradient { a: ctx.persistent(r, d_in), b: ctx.persistent(d_out, r), magnitude: None };
             let work = |ctx: &mut Context| {
                 let input = Input::new(ctx, x, std::iter::once(weight), true);
-                let lora = Lora { a, b, scale: 2.0, dropout: None };
+                let lora = Lora { a, b, scale: 2.0, dropout: None, dora: None };
                 forward(ctx, &input, &[Product { weight, lora: Some((&lora, hidden)), start: Start::Zero, y }]);
                 let dy = Input::new(ctx, dy, std::iter::once(weight), true);
                 let saved = LoraBackward { lora: &lora, x, hidden, gradient };

@@ -336,7 +336,11 @@ impl Input {
         self.packed.expect("the input was prepared for this weight and its adapter")
     }
 
-    pub(crate) fn rows(&self) -> Mat {
+    /// The rows as they are.
+    ///
+    /// # Panics
+    /// If they exist in packed form alone.
+    pub fn rows(&self) -> Mat {
         self.rows.expect("the input was kept as rows for what reads it beside the products")
     }
 }

@@ -37,6 +37,8 @@ pub struct Step {
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// How many parameters at the end of the buffer do not decay.
+    pub undecayed: usize,
     /// Number of this step, from 1, for the bias correction.
     pub number: u64,
 }
@@ -92,18 +94,26 @@ pub fn step(ctx: &mut Context, state: &State, step: &Step, norm: Mat) {
     *norm = exact as f32;
     if norm.is_finite() {
         let numbers = Numbers::new(step, step.clip(exact));
+        let without_decay = Numbers { decay: 1.0, ..numbers };
+        let first_undecayed = count - step.undecayed.min(count);
         ctx.parallel(tasks, |task| {
             let (start, len) = range(task);
-            // SAFETY: each task writes its own elements; the buffers are apart (asserted).
-            unsafe {
-                adamw(
-                    isa,
-                    pv.part_mut(0, start, len),
-                    gv.block(0, 1, start, len),
-                    mv.part_mut(0, start, len),
-                    vv.part_mut(0, start, len),
-                    &numbers,
-                );
+            let decayed = first_undecayed.clamp(start, start + len) - start;
+            for (start, len, numbers) in [(start, decayed, &numbers), (start + decayed, len - decayed, &without_decay)]
+            {
+                if len > 0 {
+                    // SAFETY: each task writes its own elements; the buffers are apart (asserted).
+                    unsafe {
+                        adamw(
+                            isa,
+                            pv.part_mut(0, start, len),
+                            gv.block(0, 1, start, len),
+                            mv.part_mut(0, start, len),
+                            vv.part_mut(0, start, len),
+                            numbers,
+                        );
+                    }
+                }
             }
         });
     }
@@ -129,11 +139,13 @@ impl Default for Step {
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
+            undecayed: 0,
             number: 1,
         }
     }
 }
 
+#[derive(Clone, Copy)]
 struct Numbers {
     gradient_scale: f32,
     beta1: f32,
@@ -186,6 +198,9 @@ mod tests {
     use super::*;
     use crate::check::{assert_close, random, wide};
 
+    /// At the end, in the middle of a task.
+    const UNDECAYED: usize = 3_000;
+
     fn run(count: usize, steps: u64, threads: usize, poison: bool) -> (Vec<f32>, f64) {
         let mut ctx = Context::cpu(threads);
         let [parameters, gradients] = [1, 2].map(|seed| ctx.upload_persistent(1, count, &random(seed, count)));
@@ -201,6 +216,7 @@ mod tests {
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.1,
+            undecayed: UNDECAYED,
             number,
         };
         let norm = ctx.persistent(1, 1);
@@ -224,7 +240,8 @@ mod tests {
                 m[i] = 0.9 * m[i] + 0.1 * g;
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
                 let (mh, vh) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
-                p[i] = p[i] * (1.0 - 0.01 * 0.1) - 0.01 * mh / (vh.sqrt() + 1e-8);
+                let decay = if i < count - UNDECAYED { 1.0 - 0.01 * 0.1 } else { 1.0 };
+                p[i] = p[i] * decay - 0.01 * mh / (vh.sqrt() + 1e-8);
             }
         }
         assert_close("adamw", &got, &p, 1e-5);

@@ -113,6 +113,22 @@ pub enum Error {
         known: String,
     },
 
+    /// Layers that no model of this config has.
+    #[error("lora.layers_to_transform: there is no layer {layer} in this model; give numbers from 0 to {}", layers - 1)]
+    Layer {
+        /// What was asked for.
+        layer: u64,
+        /// How many there are.
+        layers: usize,
+    },
+
+    /// Biases are to be trained, and there are none.
+    #[error("lora.bias: {reason}")]
+    Bias {
+        /// Why there are none, and what to do.
+        reason: String,
+    },
+
     /// A token id outside the vocabulary.
     #[error("token id {id} is outside the vocabulary of {vocab_size}; ids from 0 to {} are right", vocab_size - 1)]
     Token {

@@ -6,9 +6,9 @@ mod common;
 use std::path::Path;
 
 use aludel_formats::gguf::{Array, Value as Stored};
-use aludel_model::adapter::resolve_targets;
+use aludel_formats::peft::{AdapterConfig, TargetModules};
+use aludel_model::adapter::targets;
 use aludel_model::config::{Config, LayerType, RopeScaling};
-use aludel_model::module::Module;
 use aludel_model::student::Student;
 use common::{Model, assert_holds};
 use serde_json::{Value, json};
@@ -211,13 +211,15 @@ fn phi3_has_fused_linears_and_longrope() {
     );
 
     let names = |names: &[&str]| {
-        resolve_targets(&config_of("phi3"), &names.iter().map(|&name| name.into()).collect::<Vec<_>>())
+        let names = names.iter().map(|&name| name.into()).collect();
+        let config = AdapterConfig { target_modules: Some(TargetModules::Names(names)), ..AdapterConfig::default() };
+        targets(&config_of("phi3"), &config)
     };
-    assert_eq!(names(&["all-linear"]).unwrap(), [Module::OProj, Module::DownProj, Module::QkvProj, Module::GateUpProj]);
     let error = names(&["q_proj"]).unwrap_err().to_string();
     assert_holds(&error, &["\"q_proj\"", "qkv_proj, o_proj, gate_up_proj, down_proj"]);
-    let error = resolve_targets(&config_of("tied"), &["qkv_proj".to_owned()]).unwrap_err().to_string();
-    assert_holds(&error, &["\"qkv_proj\"", "q_proj, k_proj"]);
+    let default = AdapterConfig { target_modules: None, ..AdapterConfig::default() };
+    let error = targets(&config_of("phi3"), &default).unwrap_err().to_string();
+    assert_holds(&error, &["qkv_proj, o_proj, gate_up_proj, down_proj"]);
 }
 
 fn config_of(name: &str) -> Config {

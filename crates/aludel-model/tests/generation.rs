@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aludel_formats::hf;
+use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::{Context, Region};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
 use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
-use aludel_model::module::Module;
 use aludel_model::student::Student;
 use aludel_model::weights::{Files, Weights};
 
@@ -276,11 +276,12 @@ fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
 /// An adapter that changes nothing but the embedding of one token, which becomes NaN. A model file with a NaN is not loaded.
 fn damage(ctx: &mut Context, decoder: &Decoder, token: u32) -> Adapter {
     let options = AdapterOptions {
-        r: 1,
-        alpha: 1.0,
-        dropout: 0.0,
-        use_rslora: false,
-        targets: vec![Module::OProj],
+        config: AdapterConfig {
+            r: 1,
+            lora_alpha: 1.0,
+            target_modules: Some(TargetModules::Names(vec!["o_proj".to_owned()])),
+            ..AdapterConfig::default()
+        },
         init: Init::Kaiming,
         seed: 0,
         rows: Some(NewRows { ids: vec![token], embedding: vec![f32::NAN; decoder.config().hidden_size], head: None }),

@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 mod folders;
 #[path = "golden/training.rs"]
 mod training;
+#[path = "golden/variants.rs"]
+mod variants;
 
 /// A fixture of each family, tied and untied, one of Llama 3's rotary scaling, and one of heads as wide as nothing else is.
 const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled phi3 phi3_long head_dim";
@@ -47,6 +49,7 @@ fn device(ctx: &Context) -> &'static str {
 
 struct Golden {
     folder: PathBuf,
+    model: PathBuf,
     json: Value,
     tensors: safetensors::Weights,
 }
@@ -61,7 +64,9 @@ impl Golden {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let json = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
         let tensors = safetensors::Weights::open_file(folder.join("golden.safetensors")).unwrap();
-        Golden { folder, json, tensors }
+        // adapters of other kinds are on the model of another fixture
+        let model = folder.with_file_name(name.trim_start_matches("variants_")).join("model");
+        Golden { folder, model, json, tensors }
     }
 
     fn tensor(&self, name: &str) -> Vec<f32> {
@@ -83,7 +88,7 @@ impl Golden {
     }
 
     fn load(&self, ctx: &mut Context, precision: Precision) -> Decoder {
-        let folder = hf::Folder::open(self.folder.join("model")).unwrap();
+        let folder = hf::Folder::open(&self.model).unwrap();
         let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
         let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
         Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
@@ -186,7 +191,7 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
     let what = format!("{name}/{adapter_name} {}", device(&ctx));
     let decoder = golden.load(&mut ctx, Precision::F32);
     let folder = golden.folder.join(format!("adapter_{adapter_name}"));
-    let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
+    let adapter = Adapter::load(&mut ctx, &decoder, &folder).unwrap();
     let rows = golden.rows();
     for (i, row) in rows.iter().enumerate() {
         let expected = golden.tensor(&format!("logits.{adapter_name}.{i}"));
@@ -224,6 +229,7 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
+            undecayed: 0,
             number,
         };
         let norm = ctx.persistent(1, 1);
@@ -344,6 +350,9 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("head_dim", Some("all_linear")),
         ("phi3", Some("all_linear")),
         ("phi3_long", None),
+        ("variants_qwen2_tied", Some("dora")),
+        ("variants_qwen2_tied", Some("dora_bias")),
+        ("variants_phi3", Some("dora")),
     ] {
         contexts().for_each(|ctx| check_generation(ctx, name, adapter_name));
     }
@@ -354,7 +363,7 @@ fn check_generation(mut ctx: Context, name: &str, adapter_name: Option<&str>) {
     let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
     let adapter = adapter_name.map(|a| {
         let folder = golden.folder.join(format!("adapter_{a}"));
-        Arc::new(Adapter::load(&mut ctx, decoder.config(), &folder).unwrap())
+        Arc::new(Adapter::load(&mut ctx, &*decoder, &folder).unwrap())
     });
     let ids = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect::<Vec<_>>();
     let prompt = ids(&golden.json["prompt"]);

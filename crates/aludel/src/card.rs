@@ -34,7 +34,8 @@ pub(crate) fn write_for_adapter(
     let sets: Vec<String> = recipe.data.files.iter().map(|file| name_of(file)).collect();
     let mut text = base.front_matter("peft", &["lora", "aludel", "distillation"], &recipe.data.files);
     let Base { label, hub, .. } = &base;
-    let _ = writeln!(text, "# LoRA adapter for {}\n", code(label));
+    let kind = if recipe.lora.use_dora { "DoRA" } else { "LoRA" };
+    let _ = writeln!(text, "# {kind} adapter for {}\n", code(label));
     let _ = writeln!(text, "It was trained on traces with Aludel and lies in PEFT's layout.\n");
     let _ = writeln!(text, "{TRAINING}\n\n| | |\n| --- | --- |");
     let mut fact = |name: &str, value: String| {

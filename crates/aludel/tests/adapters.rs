@@ -11,6 +11,7 @@ use std::path::Path;
 
 use aludel_formats::safetensors::{Weights, hf_metadata, save_file};
 use aludel_formats::{Dtype, TensorSpec};
+use aludel_kernels::quant;
 use common::{Workshop, train_args_of};
 use serde_json::{Value, json};
 
@@ -89,6 +90,135 @@ fn leave_out_head_rows(adapter: &Path) {
         tensors.retain(|name, _| !name.contains("lm_head"));
         assert_eq!(tensors.len() + 1, count);
     });
+}
+
+/// A copy of the student, in `qwen2`, as a model of that family, whose queries, keys and values have biases.
+fn as_qwen2(workshop: &Workshop) {
+    copy(&workshop.path("student"), &workshop.path("qwen2"));
+    edit_json(&workshop.path("qwen2/config.json"), |config| {
+        config["architectures"] = json!(["Qwen2ForCausalLM"]);
+        config["model_type"] = "qwen2".into();
+    });
+    rewrite(&workshop.path("qwen2/model.safetensors"), |tensors| {
+        for module in ["q_proj", "k_proj", "v_proj"] {
+            let name = format!("model.layers.0.self_attn.{module}");
+            let channels = tensors[&format!("{name}.weight")].0[0];
+            let values: Vec<f32> = (0..channels).map(|i| 0.1 * (i as f32).sin()).collect();
+            tensors.insert(format!("{name}.bias"), (vec![channels], quant::encode_f32(&values)));
+        }
+    });
+}
+
+/// Logits of a few tokens, in f32.
+fn logits(workshop: &Workshop, arguments: &[&str]) -> Vec<f32> {
+    let given = ["logits", "--ids", "65,66,67,257,10", "--dtype", "f32", "--output", "l.safetensors", "--overwrite"];
+    let said = workshop.run(&[&given[..], arguments].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    f32s(&workshop.path("l.safetensors"), "logits")
+}
+
+/// A tensor of a file.
+fn f32s(path: &Path, name: &str) -> Vec<f32> {
+    let file = Weights::open_file(path).unwrap();
+    let view = file.get(name).unwrap();
+    let mut values = vec![0.0; view.elements()];
+    quant::decode(quant::BlockType::F32, view.bytes, &mut values).unwrap();
+    values
+}
+
+/// DoRA with dropout and biases from the recipe to the merged model; what a run was stopped at goes on to the same bytes.
+#[test]
+fn dora_and_biases_are_trained_resumed_and_merged() {
+    let workshop = workshop();
+    as_qwen2(&workshop);
+    let settings = [
+        "lora.use_dora=true",
+        "lora.bias=all",
+        "lora.dropout=0.1",
+        r"lora.target_modules=model\.layers\.\d+\.(self_attn\.[qo]_proj|mlp\.down_proj)",
+        "lora.rank_pattern={ o_proj = 2 }",
+        "train.save_strategy=steps",
+        "train.save_steps=2",
+    ];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let whole = train(&workshop, "qwen2", "whole", &[&settings[..], &["--max-steps", "4"]].concat());
+    assert!(whole.contains("exit code: 0"), "{whole}");
+    let adapter = workshop.path("whole/adapter");
+    let config: Value = serde_json::from_slice(&fs::read(adapter.join("adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&config["use_dora"], &config["bias"]), (&json!(true), &json!("all")));
+    assert_eq!(config["target_modules"], json!(r"model\.layers\.\d+\.(self_attn\.[qo]_proj|mlp\.down_proj)"));
+    assert_eq!(config["rank_pattern"], json!({"o_proj": 2}));
+    let weights = adapter.join("adapter_model.safetensors");
+    let in_layer = "base_model.model.model.layers.0.self_attn";
+    assert_eq!(
+        Weights::open_file(&weights).unwrap().get(&format!("{in_layer}.o_proj.lora_A.weight")).unwrap().shape[0],
+        2
+    );
+    // k has no adapter, and its bias is trained all the same
+    let of_base = f32s(&workshop.path("qwen2/model.safetensors"), "model.layers.0.self_attn.v_proj.bias");
+    assert_ne!(f32s(&weights, &format!("{in_layer}.v_proj.bias")), of_base);
+    let base = f32s(&workshop.path("qwen2/model.safetensors"), "model.layers.0.self_attn.o_proj.weight");
+    let magnitude = f32s(&weights, &format!("{in_layer}.o_proj.lora_magnitude_vector"));
+    let norms: Vec<f32> = base
+        .chunks_exact(base.len() / magnitude.len())
+        .map(|row| row.iter().map(|w| w * w).sum::<f32>().sqrt())
+        .collect();
+    assert!(magnitude.iter().zip(&norms).all(|(m, norm)| (m - norm).abs() > 1e-6), "{magnitude:?} {norms:?}");
+
+    fs::remove_dir_all(&adapter).unwrap();
+    fs::remove_dir_all(workshop.path("whole/checkpoint-4")).unwrap();
+    let kept = workshop.path("whole/checkpoint-2/adapter_model.safetensors");
+    assert!(kept.is_file() || workshop.path("whole/checkpoint-2/adapter").is_dir());
+    let other = train(&workshop, "qwen2", "other", &[&settings[..], &["--max-steps", "4"]].concat());
+    assert!(other.contains("exit code: 0"), "{other}");
+    let resumed = workshop.run(&["train", "--output-dir", "whole", "--resume"]);
+    assert!(resumed.contains("exit code: 0"), "{resumed}");
+    let bytes = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();
+    assert!(bytes("whole") == bytes("other"), "a resumed run ends at other bytes");
+
+    let merged = ["merge", "--adapter", "whole", "--output-dir", "merged", "--dtype", "f32"];
+    let said = workshop.run(&merged);
+    assert!(said.contains("exit code: 0"), "{said}");
+    let adapted = logits(&workshop, &["--model", "qwen2", "--adapter", "whole"]);
+    let merged = logits(&workshop, &["--model", "merged"]);
+    let plain = logits(&workshop, &["--model", "qwen2"]);
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(distance(&adapted, &merged) <= 1e-4, "{}", distance(&adapted, &merged));
+    assert!(distance(&adapted, &plain) >= 1e-2, "the adapter does something");
+
+    for (setting, said) in [
+        ("lora.use_dora=false", "its use_dora is true, but lora.use_dora = false"),
+        ("lora.bias=none", "its bias is all, but lora.bias = none"),
+        (
+            "lora.rank_pattern={ o_proj = 3 }",
+            "o_proj is one of rank 2 and scale 16, but by the recipe it is one of rank 3",
+        ),
+    ] {
+        let next = ["--set", "train.init_adapter=whole/adapter", "--set", setting, "--max-steps", "2"];
+        let refused = train(&workshop, "qwen2", "next", &[&settings[..], &next].concat());
+        assert!(refused.contains("exit code: 1") && refused.contains(said), "{refused}\nlacks {said}");
+    }
+}
+
+#[test]
+fn settings_of_adapters_that_cannot_be_are_refused_with_what_can() {
+    let workshop = workshop();
+    let mut said = String::new();
+    for setting in [
+        "lora.bias=all",
+        "lora.bias=some",
+        "lora.use_dora=yes",
+        "lora.target_modules=model\\.layers\\.(0|1\\..*",
+        "lora.target_modules=.*\\.w_proj",
+        "lora.layers_to_transform=7",
+        "lora.layers_pattern=layers",
+        "lora.rank_pattern={ q_proj = 0 }",
+        "lora.alpha_pattern={ \"*q_proj\" = 8 }",
+    ] {
+        said += &train(&workshop, "student", "run", &["--set", setting, "--max-steps", "2"]);
+    }
+    assert!(!workshop.path("run").exists());
+    insta::assert_snapshot!("adapter_settings", said);
 }
 
 /// Every command that loads an adapter, with what it says.

@@ -79,7 +79,7 @@ pub fn bench_generate(
     let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
     let format = weight_format(settings.dtype, settings.quantize);
     let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, longest)?;
-    let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder).map(Arc::new)).transpose()?;
+    let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &decoder, folder).map(Arc::new)).transpose()?;
     let load_ms = begun.elapsed().as_secs_f64() * 1e3;
 
     // whole blocks for each sequence

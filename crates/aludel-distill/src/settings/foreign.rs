@@ -339,7 +339,14 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("lora_target_linear", "write lora.target_modules = \"all-linear\""),
     refused("adapter", ONLY_LORA),
     refused("finetuning_type", ONLY_LORA),
-    refused("peft_use_dora", "leave it out: DoRA is not offered"),
+    same("peft_use_dora", "lora.use_dora"),
+    same("lora_layers_to_transform", "lora.layers_to_transform"),
+    same("peft_layers_to_transform", "lora.layers_to_transform"),
+    refused(
+        "lora_bias",
+        "leave it out: B has no biases of its own; write lora.bias = \"all\" or \"lora_only\" to train those of the base",
+    ),
+    refused("exclude_modules", "write lora.target_modules as a regular expression that leaves them out"),
     refused("loraplus_lr_ratio", "leave it out: LoRA+ is not offered"),
     refused("loraplus_lr_embedding", "leave it out: LoRA+ is not offered"),
     refused(
@@ -347,7 +354,6 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "leave it out: the rows of student.add_tokens are trained, and every other weight is frozen",
     ),
     refused("init_lora_weights", "write lora.init: \"kaiming\" or \"gaussian\""),
-    refused("use_dora", "leave it out: DoRA is not offered"),
     refused(
         "modules_to_save",
         "leave it out: the rows of student.add_tokens are trained, and every other weight is frozen",
@@ -468,8 +474,6 @@ pub const FOREIGN_VALUES: &[ForeignValue] = &[
     not_offered("student.device", "cuda", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "gpu", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "mps", "write \"cpu\" or \"auto\": this version computes on the processor"),
-    not_offered("lora.bias", "all", "write \"none\": the base, its biases too, is frozen"),
-    not_offered("lora.bias", "lora_only", "write \"none\": the base, its biases too, is frozen"),
     not_offered(
         "train.save_strategy",
         "best",

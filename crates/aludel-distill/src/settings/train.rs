@@ -60,7 +60,7 @@ pub struct TrainSettings {
     pub warmup_steps: u64,
     /// Learning-rate schedule after the warm-up.
     pub lr_scheduler_type: Schedule,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay; trained biases have none.
     pub weight_decay: f64,
     /// AdamW's beta1: decay rate of the first moment.
     pub adam_beta1: f64,

@@ -71,7 +71,7 @@ impl OnlineTeacher {
             Loading::Outline => Decoder::outline(ctx, &teacher.config, &teacher.weights, format)?,
         };
         let adapter = match &settings.teacher_adapter {
-            Some(folder) => Some(Adapter::load(ctx, &teacher.config, folder)?),
+            Some(folder) => Some(Adapter::load(ctx, &decoder, folder)?),
             None => None,
         };
         let shared_vocab = student.text.tokenizer.vocab_size().min(teacher.text.tokenizer.vocab_size());

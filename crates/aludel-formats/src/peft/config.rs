@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
 use super::foreign;
-use super::selection::{Patterns, TargetModules, TrainedTokens};
+use super::selection::{Bias, Patterns, TargetModules, TrainedTokens};
 use crate::error::{Error, Result};
 
 /// PEFT's `LoraConfig`. The default is PEFT's, with the fields that its own writer adds for a causal language model.
@@ -44,7 +44,11 @@ pub struct AdapterConfig {
     pub alpha_pattern: Patterns<f64>,
     /// Whether the scale is `lora_alpha / √r`.
     pub use_rslora: bool,
-    /// How A and B were initialised: true for PEFT's default, or a method's name.
+    /// Whether the weight is decomposed into magnitude and direction.
+    pub use_dora: bool,
+    /// Which biases of the base are trained.
+    pub bias: Bias,
+    /// How A and B were initialised: true for PEFT's usual way, or a method's name.
     pub init_lora_weights: Value,
     /// The embedding rows that are trained, if any.
     pub trainable_token_indices: Option<TrainedTokens>,
@@ -69,6 +73,8 @@ impl Default for AdapterConfig {
             rank_pattern: Patterns::default(),
             alpha_pattern: Patterns::default(),
             use_rslora: false,
+            use_dora: false,
+            bias: Bias::None,
             init_lora_weights: Value::Bool(true),
             trainable_token_indices: None,
             other: default_other(),
@@ -112,17 +118,14 @@ impl AdapterConfig {
             rank_pattern: fields.ranks("rank_pattern")?,
             alpha_pattern: fields.numbers("alpha_pattern")?,
             use_rslora: fields.flag("use_rslora")?,
+            use_dora: fields.flag("use_dora")?,
+            bias: fields.bias("bias")?,
             init_lora_weights: fields.any("init_lora_weights").unwrap_or(default.init_lora_weights),
             trainable_token_indices: fields.tokens("trainable_token_indices")?,
             other: fields.rest(),
         };
         config.check(path)?;
         Ok(config)
-    }
-
-    /// Whether PEFT trained biases of the base with the adapter.
-    pub fn trains_biases(&self) -> bool {
-        self.other.get("bias").and_then(Value::as_str).is_some_and(|bias| bias != "none")
     }
 
     /// Refuses values out of range and features that would change the result and are not computed here.
@@ -182,7 +185,6 @@ fn default_other() -> Map<String, Value> {
         "alora_invocation_tokens": null,
         "arrow_config": null,
         "auto_mapping": null,
-        "bias": "none",
         "corda_config": null,
         "ensure_weight_tying": false,
         "eva_config": null,
@@ -202,7 +204,6 @@ fn default_other() -> Map<String, Value> {
         "qalora_group_size": 16,
         "target_parameters": null,
         "use_bdlora": null,
-        "use_dora": false,
         "use_qalora": false,
         "velora_config": null,
     });

@@ -8,7 +8,7 @@ use aludel_files::shortened;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::selection::{Patterns, TargetModules, TrainedTokens};
+use super::selection::{Bias, Patterns, TargetModules, TrainedTokens};
 use crate::error::{Error, Result};
 
 /// The modules whose rows PEFT trains by token.
@@ -64,6 +64,10 @@ impl<'p> Fields<'p> {
             Some(Value::String(pattern)) => Some(TargetModules::Pattern(pattern)),
             Some(names) => Some(TargetModules::Names(self.typed(key, names, wanted)?)),
         })
+    }
+
+    pub(super) fn bias(&mut self, key: &str) -> Result<Bias> {
+        Ok(self.nullable(key, "\"none\", \"all\" or \"lora_only\"")?.unwrap_or_default())
     }
 
     pub(super) fn ranks(&mut self, key: &str) -> Result<Patterns<usize>> {

@@ -84,16 +84,13 @@ pub(super) fn field(key: &str, value: &Value) -> Option<String> {
     if is_off {
         return None;
     }
-    let what = match (key, value) {
-        // Trained biases are recognised by their tensors: where there are none, nothing was trained.
-        ("bias", Value::String(bias)) if matches!(bias.as_str(), "none" | "all" | "lora_only") => return None,
-        ("use_dora", _) => "this is DoRA, which scales the whole weight",
-        ("modules_to_save", _) => "these modules were trained whole beside LoRA",
-        ("lora_bias", _) => "its B has biases",
-        ("layer_replication", _) => "it is for a base whose layers were repeated",
-        ("target_parameters", _) => "it adapts parameters that are no linears",
-        ("alora_invocation_tokens", _) => "this is aLoRA, which acts from certain tokens on",
-        ("arrow_config", _) => "this is Arrow, which chooses among several adapters",
+    let what = match key {
+        "modules_to_save" => "these modules were trained whole beside LoRA",
+        "lora_bias" => "its B has biases",
+        "layer_replication" => "it is for a base whose layers were repeated",
+        "target_parameters" => "it adapts parameters that are no linears",
+        "alora_invocation_tokens" => "this is aLoRA, which acts from certain tokens on",
+        "arrow_config" => "this is Arrow, which chooses among several adapters",
         _ => "",
     };
     let what = if what.is_empty() { String::new() } else { format!(": {what}") };
@@ -105,8 +102,6 @@ pub fn tensor(name: &str) -> String {
     let is_whole_table = (name.contains("embed_tokens") || name.contains("lm_head")) && name.ends_with(".weight");
     let what = if name.ends_with(".lora_a") || name.ends_with(".lora_b") {
         return format!("this tensor is named as in an adapter of MLX; {FUSE}");
-    } else if name.contains("lora_magnitude_vector") {
-        "this tensor belongs to DoRA, which is not supported"
     } else if name.contains("lora_embedding_") {
         "this is LoRA on the embedding, which is not supported; give an adapter on linears of layers alone"
     } else if is_whole_table && !name.contains(".lora_") {
@@ -114,9 +109,7 @@ pub fn tensor(name: &str) -> String {
          resized), which is not supported; give one that trains rows by trainable_token_indices instead"
     } else if name.contains(".lora_") && name.ends_with(".bias") {
         "this is a bias of LoRA's own (lora_bias), which is not supported"
-    } else if name.ends_with(".bias") {
-        "this is a bias of the base that was trained with the adapter (bias = \"all\" or \"lora_only\"), which is not supported"
-    } else if name.contains(".lora_A.") || name.contains(".lora_B.") {
+    } else if [".lora_A.", ".lora_B.", ".lora_magnitude_vector."].iter().any(|part| name.contains(part)) {
         return "this tensor is of an adapter with a name of its own, which PEFT leaves out of a saved folder; take the name out".to_owned();
     } else if name.contains("modules_to_save") {
         "this module was trained whole beside LoRA (modules_to_save), which is not supported"

@@ -25,9 +25,11 @@ use crate::{atomic, manifest};
 pub use crate::folder::ADAPTER_CONFIG_FILE_NAME as CONFIG_FILE_NAME;
 pub use config::AdapterConfig;
 pub use foreign::tensor as what_tensor_is;
-pub use names::{LoraPart, Rows, TensorName, lora_a_name, lora_b_name, parse_name, trained_rows_name};
+pub use names::{
+    LoraPart, Rows, TensorName, bias_name, lora_a_name, lora_b_name, magnitude_name, parse_name, trained_rows_name,
+};
 pub use rules::Rules;
-pub use selection::{Patterns, TargetModules, TrainedTokens};
+pub use selection::{Bias, Patterns, TargetModules, TrainedTokens};
 
 /// The adapter's tensors.
 pub const WEIGHTS_FILE_NAME: &str = "adapter_model.safetensors";
@@ -164,6 +166,6 @@ mod tests {
         check(&[lora, ("adapter_model.bin", "")], &["never loaded"]);
         check(&[(CONFIG_FILE_NAME, r#"{"peft_type": "IA3", "r": 8}"#)], &["peft_type", "IA3", "LORA"]);
         check(&[(CONFIG_FILE_NAME, r#"{"peft_type": "LORA", "r": 0}"#)], &["\"r\"", "0", "1 or more"]);
-        check(&[(CONFIG_FILE_NAME, r#"{"peft_type": "LORA", "r": 8, "use_dora": true}"#)], &["use_dora"]);
+        check(&[(CONFIG_FILE_NAME, r#"{"peft_type": "LORA", "r": 8, "lora_bias": true}"#)], &["lora_bias"]);
     }
 }

@@ -1,9 +1,9 @@
-//! What the fields of an adapter's config select: modules, by name or pattern, and rows of tokens. `rules`
+//! What the fields of an adapter's config select: modules, by name or pattern, biases, and rows of tokens. `rules`
 //! decides which modules a pattern matches.
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Which modules are meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +22,19 @@ impl TargetModules {
             TargetModules::Names(names) => names.is_empty(),
         }
     }
+}
+
+/// Which biases of the base are trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// Those of all linears.
+    All,
+    /// Those of linears with an adapter.
+    LoraOnly,
 }
 
 /// Values by pattern, in the file's order: the first pattern that matches a module counts.

@@ -124,8 +124,14 @@ impl Adapted {
             y: values(ctx, TOKENS, d_out),
             dx: ctx.persistent(TOKENS, d_in),
             hidden: values(ctx, TOKENS, RANK),
-            lora: Lora { a: values(ctx, RANK, d_in), b: values(ctx, d_out, RANK), scale: 2.0, dropout: None },
-            gradient: LoraGradient { a: ctx.persistent(RANK, d_in), b: ctx.persistent(d_out, RANK) },
+            lora: Lora {
+                a: values(ctx, RANK, d_in),
+                b: values(ctx, d_out, RANK),
+                scale: 2.0,
+                dropout: None,
+                dora: None,
+            },
+            gradient: LoraGradient { a: ctx.persistent(RANK, d_in), b: ctx.persistent(d_out, RANK), magnitude: None },
             weight: weight(ctx, Precision::Bf16, d_in, d_out),
         }
     }

@@ -133,9 +133,9 @@ fn adapted(name: &'static str) -> Op {
         })
         .collect();
     let lora =
-        Lora { a: values(&mut ctx, 5, RANK, HIDDEN), b: values(&mut ctx, 6, HIDDEN, RANK), scale: 2.0, dropout: None };
+        Lora { a: values(&mut ctx, 5, RANK, HIDDEN), b: values(&mut ctx, 6, HIDDEN, RANK), scale: 2.0, dropout: None, dora: None };
     let hidden = values(&mut ctx, 7, TOKENS, RANK);
-    let gradient = LoraGradient { a: ctx.persistent(RANK, HIDDEN), b: ctx.persistent(HIDDEN, RANK) };
+    let gradient = LoraGradient { a: ctx.persistent(RANK, HIDDEN), b: ctx.persistent(HIDDEN, RANK), magnitude: None };
     let mut turn = 0;
     op(name, ctx, gradient.b, move |ctx| {
         let (weight, x, dy, dx) = &sets[turn];

@@ -73,6 +73,19 @@ impl Panels {
         rows
     }
 
+    /// The sum of squares of each row, as it is multiplied.
+    pub(crate) fn row_squares(&self, isa: Isa) -> Vec<f32> {
+        let chunks = self.k.div_ceil(CHUNK);
+        row_squares(self.precision, (self.n, chunks), |panel, chunk, out| {
+            let units = self.precision.units(CHUNK);
+            let depth = units.min(self.precision.padded_units(self.k) - chunk * units);
+            let mut scratch = [0; CHUNK * NR];
+            let block = self.block(isa, panel, chunk * units, depth, &mut scratch);
+            out[..block.len()].copy_from_slice(block);
+            block.len()
+        })
+    }
+
     fn is_stored(&self) -> bool {
         matches!(self.body, Body::Stored(_))
     }
@@ -142,6 +155,36 @@ impl Panels {
             }
         }
     }
+}
+
+/// The sums of squares of `n` rows, of panels that `block(panel, chunk, out)` writes chunk by chunk, `[unit][NR]`; it returns how much
+/// it wrote.
+pub(super) fn row_squares(
+    precision: Precision,
+    (n, chunks): (usize, usize),
+    block: impl Fn(usize, usize, &mut [u32]) -> usize,
+) -> Vec<f32> {
+    let (mut squares, mut out) = (Vec::with_capacity(n), [0; CHUNK * NR]);
+    for panel in 0..n.div_ceil(NR) {
+        let mut sums = [0f64; NR];
+        for chunk in 0..chunks {
+            let len = block(panel, chunk, &mut out);
+            for unit in out[..len].chunks_exact(NR) {
+                for (sum, &bits) in sums.iter_mut().zip(unit) {
+                    *sum += match precision {
+                        Precision::F32 => f64::from(f32::from_bits(bits)).powi(2),
+                        // two bf16 in a unit, each the upper half of an f32
+                        Precision::Bf16 => [bits << 16, bits & 0xffff_0000]
+                            .map(|half| f64::from(f32::from_bits(half)).powi(2))
+                            .into_iter()
+                            .sum(),
+                    };
+                }
+            }
+        }
+        squares.extend(sums.iter().take(n - panel * NR).map(|sum| *sum as f32));
+    }
+    squares
 }
 
 /// A right-hand operand.

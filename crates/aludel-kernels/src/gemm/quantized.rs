@@ -6,6 +6,7 @@
 
 use half::f16;
 
+use super::operand::row_squares;
 use super::pack::put;
 use super::{Init, NR, Precision};
 use crate::device::{Context, Mat, View, assert_apart};
@@ -93,6 +94,14 @@ impl CodedPanels {
                 out.chunks_exact_mut(NR).for_each(|unit| unit[part * PANEL..(part + 1) * PANEL].fill(0));
             }
         }
+    }
+
+    /// The sum of squares of each row.
+    pub(crate) fn row_squares(&self, isa: Isa) -> Vec<f32> {
+        row_squares(Precision::F32, (self.n, self.k / CODES), |panel, chunk, out| {
+            self.decode(isa, Precision::F32, panel, chunk, out);
+            out.len()
+        })
     }
 
     /// Bytes held.

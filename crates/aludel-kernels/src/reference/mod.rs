@@ -6,8 +6,10 @@
 //! nothing without the ops, and the ops are where devices are chosen.
 
 pub(crate) mod attention;
+pub(crate) mod columns;
 pub(crate) mod cross_entropy;
 pub(crate) mod divergence;
+pub(crate) mod dora;
 pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod gated;

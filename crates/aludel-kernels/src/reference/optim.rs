@@ -24,7 +24,9 @@ pub(crate) fn step(ctx: &mut Context, state: &State, step: &Step, norm: Mat) {
         first[i] = step.beta1 * first[i] + (1.0 - step.beta1) * g;
         second[i] = step.beta2 * second[i] + (1.0 - step.beta2) * g * g;
         let (mean, variance) = (first[i] / correction1, second[i] / correction2);
-        parameters[i] -= step.learning_rate * step.weight_decay * parameters[i];
+        if i < gradients.len() - step.undecayed.min(gradients.len()) {
+            parameters[i] -= step.learning_rate * step.weight_decay * parameters[i];
+        }
         parameters[i] -= step.learning_rate * mean / (variance.sqrt() + step.epsilon);
     }
     for (mat, values) in [(state.parameters, parameters), (state.first, first), (state.second, second)] {

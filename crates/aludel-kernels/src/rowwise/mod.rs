@@ -1,6 +1,7 @@
 //! Ops on single token rows: RMSNorm, rotary positions, the gated activation, dropout, and moving rows by index. T is
 //! tokens, C channels, H heads, D channels of a head. All values are f32.
 
+pub mod columns;
 pub mod dropout;
 pub mod gated;
 pub mod rms_norm;

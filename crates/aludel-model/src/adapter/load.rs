@@ -3,46 +3,50 @@
 
 use std::path::Path;
 
-use aludel_formats::peft::{self, LoraPart, Rows, TensorName};
+use aludel_formats::peft::{self, Bias, LoraPart, Rows, TensorName};
 use aludel_formats::safetensors;
 use aludel_kernels::{Context, quant};
 
-use super::{Adapter, Buffer, Slot};
+use super::{Adapter, Base, Buffer, Slot, biases};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, layer_of, linear_shape, module_path};
 use crate::module::MODULES;
 
-/// What PEFT adapts in models of the Llama family where a config names nothing.
-const DEFAULT_TARGETS: [&str; 2] = ["q_proj", "v_proj"];
 /// Modules outside of the layers that PEFT could put an adapter on.
 const OUTER: [&str; 2] = ["model.embed_tokens", "lm_head"];
 
 /// The tensors of a file by their places, under the names that they have there.
 struct Found {
-    /// A and B of each linear.
-    loras: Vec<[[Option<String>; 2]; MODULES]>,
+    /// A, B and magnitude of each linear.
+    loras: Vec<[[Option<String>; 3]; MODULES]>,
+    /// Trained biases.
+    biases: Vec<[Option<String>; MODULES]>,
     /// Rows of embedding and head.
     rows: [Option<String>; 2],
 }
 
 impl Adapter {
-    /// Loads a PEFT folder onto a model of the given config.
+    /// Loads a PEFT folder onto a model. Where it is given by its config alone, an adapter of DoRA can be merged, but not computed with.
     ///
     /// # Errors
     /// [`Error::Adapter`] if a tensor does not fit the model or its own config, is unknown or has no partner, or if token ids do not fit
     /// the vocabulary; format errors of the files.
-    pub fn load(ctx: &mut Context, config: &Config, folder: &Path) -> Result<Adapter> {
+    pub fn load(ctx: &mut Context, base: &impl Base, folder: &Path) -> Result<Adapter> {
+        let config = base.config();
         let file = peft::read(folder)?;
         let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
-        let found = Found::sort(file.weights.names(), config).map_err(wrong)?;
-        let rules = file.rules(&DEFAULT_TARGETS)?;
-        if file.config.trains_biases() && (config.biases.contains(&true)) {
-            return Err(wrong(
-                "its \"bias\" says that biases of the base were trained, but it has none; get it again from its source"
-                    .to_owned(),
-            ));
-        }
+        let mut found = Found::sort(file.weights.names(), config).map_err(wrong)?;
+        let Some(default_targets) =
+            config.family.default_targets.or(file.config.target_modules.as_ref().map(|_| &[][..]))
+        else {
+            return Err(wrong(format!(
+                "its target_modules are null, for which PEFT has no default in models of type {}; name the modules in its \
+                 adapter_config.json",
+                config.family.model_type
+            )));
+        };
+        let rules = file.rules(default_targets)?;
         for module in OUTER {
             if rules.is_target(module)? {
                 return Err(wrong(format!(
@@ -50,14 +54,19 @@ impl Adapter {
                 )));
             }
         }
-        let mut buffer = Buffer::default();
+        let mut buffer = Buffer::new(config);
         let mut values = Vec::new();
         for (layer, modules) in found.loras.iter().enumerate() {
-            let mut slots = [None; MODULES];
             for &module in config.modules() {
                 let path = module_path(layer, module);
-                let (a_name, b_name) = match (&modules[module as usize], rules.is_target(&path)?) {
-                    ([None, None], false) => continue,
+                let [a, b, magnitude] = &modules[module as usize];
+                let (a_name, b_name) = match ([a, b], rules.is_target(&path)?) {
+                    ([None, None], false) => match magnitude {
+                        None => continue,
+                        Some(name) => {
+                            return Err(wrong(format!("{name} has no partner: a magnitude comes with A and B")));
+                        }
+                    },
                     ([Some(a), Some(b)], true) => (a, b),
                     ([None, None], true) => {
                         return Err(wrong(format!(
@@ -77,17 +86,31 @@ impl Adapter {
                 };
                 let (d_in, d_out) = linear_shape(config, module);
                 let r = rules.rank(&path)?;
-                let a = read_matrix(&file.weights, a_name, [r, d_in], folder)?;
-                let b = read_matrix(&file.weights, b_name, [d_out, r], folder)?;
-                slots[module as usize] = Some(Slot {
-                    a: buffer.push(peft::lora_a_name(&path), r, d_in),
-                    b: buffer.push(peft::lora_b_name(&path), d_out, r),
-                    scale: rules.scale(&path)? as f32,
-                });
-                values.extend(a);
-                values.extend(b);
+                values.extend(read_tensor(&file.weights, a_name, &[r, d_in], folder)?);
+                values.extend(read_tensor(&file.weights, b_name, &[d_out, r], folder)?);
+                let a = buffer.push(peft::lora_a_name(&path), r, d_in);
+                let b = buffer.push(peft::lora_b_name(&path), d_out, r);
+                let dora = match (magnitude, file.config.use_dora) {
+                    (None, false) => None,
+                    (Some(name), true) => {
+                        values.extend(read_tensor(&file.weights, name, &[d_out], folder)?);
+                        Some(buffer.push_dora(ctx, base, layer, module))
+                    }
+                    (Some(name), false) => {
+                        return Err(wrong(format!(
+                            "{name}: its use_dora is false, so that PEFT would not use this tensor; fix use_dora in its \
+                             adapter_config.json, or remove the tensor"
+                        )));
+                    }
+                    (None, true) => {
+                        return Err(wrong(format!(
+                            "its use_dora is true, but it has no magnitude for {path}; get it again from its source"
+                        )));
+                    }
+                };
+                let scale = rules.scale(&path)? as f32;
+                buffer.slots[layer][module as usize] = Some(Slot { a, b, scale, dora });
             }
-            buffer.slots.push(slots);
         }
         let embedding = file.config.embedding_tokens();
         let head = match file.config.head_tokens() {
@@ -103,7 +126,7 @@ impl Adapter {
         for ((kind, ids), name) in [(Rows::Embedding, embedding), (Rows::Head, head)].into_iter().zip(&found.rows) {
             match name {
                 Some(name) if !ids.is_empty() => {
-                    let rows = read_matrix(&file.weights, name, [ids.len(), config.hidden_size], folder)?;
+                    let rows = read_tensor(&file.weights, name, &[ids.len(), config.hidden_size], folder)?;
                     buffer.push_rows(kind, ids, config.hidden_size);
                     values.extend(rows);
                 }
@@ -117,6 +140,35 @@ impl Adapter {
                 }
             }
         }
+        let bias = file.config.bias;
+        for (layer, module, is_adapted) in biases::trained(config, bias, &buffer.slots) {
+            let Some(name) = found.biases[layer][module as usize].take() else {
+                return Err(wrong(format!(
+                    "its \"bias\" says that biases of the base were trained, but it has none of {}; get it again from its source",
+                    module_path(layer, module)
+                )));
+            };
+            let (_, d_out) = linear_shape(config, module);
+            values.extend(read_tensor(&file.weights, &name, &[d_out], folder)?);
+            buffer.push_bias(layer, module, is_adapted, d_out);
+        }
+        if let Some(name) = found.biases.iter().flatten().flatten().next() {
+            return Err(wrong(if config.biases.contains(&true) {
+                let set = match bias {
+                    Bias::None => "none",
+                    Bias::All => "all",
+                    Bias::LoraOnly => "lora_only",
+                };
+                format!(
+                    "{name}: its \"bias\" is \"{set}\" and leaves this one out, so that PEFT would not use it; fix \"bias\" in its \
+                     adapter_config.json, or remove the tensor"
+                )
+            } else {
+                format!(
+                    "{name}: this model has no biases; give the base that it was trained on, which its adapter_config.json names"
+                )
+            }));
+        }
         if buffer.entries.is_empty() {
             return Err(wrong("the adapter has no tensors; give the folder that training saved it in".to_owned()));
         }
@@ -127,9 +179,13 @@ impl Adapter {
 impl Found {
     /// Finds the place of each name; what is wrong with one that has none.
     fn sort<'n>(names: impl Iterator<Item = &'n str>, config: &Config) -> Result<Found, String> {
-        let none = || [const { [const { None }; 2] }; MODULES];
+        let none = || [const { [const { None }; 3] }; MODULES];
         let layers = config.num_hidden_layers;
-        let mut found = Found { loras: (0..layers).map(|_| none()).collect(), rows: [None, None] };
+        let mut found = Found {
+            loras: (0..layers).map(|_| none()).collect(),
+            biases: (0..layers).map(|_| [const { None }; MODULES]).collect(),
+            rows: [None, None],
+        };
         let layout = Layout::new(config);
         for name in names {
             let place = match peft::parse_name(name) {
@@ -137,7 +193,18 @@ impl Found {
                     let Some((layer, linear)) = layout.linear_at(&module) else {
                         return Err(format!("{name}: {}", why_no_linear(config, &module)));
                     };
-                    &mut found.loras[layer][linear as usize][usize::from(part == LoraPart::B)]
+                    let part = match part {
+                        LoraPart::A => 0,
+                        LoraPart::B => 1,
+                        LoraPart::Magnitude => 2,
+                    };
+                    &mut found.loras[layer][linear as usize][part]
+                }
+                Some(TensorName::Bias { module }) => {
+                    let Some((layer, linear)) = layout.linear_at(&module) else {
+                        return Err(format!("{name}: {}", why_no_linear(config, &module)));
+                    };
+                    &mut found.biases[layer][linear as usize]
                 }
                 Some(TensorName::TrainedRows(kind)) => &mut found.rows[usize::from(kind == Rows::Head)],
                 None => return Err(format!("{name}: {}", peft::what_tensor_is(name))),
@@ -162,7 +229,7 @@ fn why_no_linear(config: &Config, path: &str) -> String {
 }
 
 /// The values of a tensor whose shape is checked before anything is made for it.
-fn read_matrix(weights: &safetensors::Weights, name: &str, shape: [usize; 2], folder: &Path) -> Result<Vec<f32>> {
+fn read_tensor(weights: &safetensors::Weights, name: &str, shape: &[usize], folder: &Path) -> Result<Vec<f32>> {
     let view = weights.get(name)?;
     let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{name}: {reason}") };
     if view.shape != shape {

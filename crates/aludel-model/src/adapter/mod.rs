@@ -1,65 +1,32 @@
 //! A LoRA adapter on the device: every trained number of it lies in one flat f32 buffer, in a fixed order, so that the optimiser
-//! and (on many machines) one all-reduce see one array. `load` reads PEFT's folders, `rows` says which vocabulary rows can be trained;
-//! what a linear does with A and B is the kernels' business.
+//! and (on many machines) one all-reduce see one array. `create` makes new ones, `load` reads PEFT's folders; `base` is what they need of
+//! the model, `biases` and `rows` say which biases and vocabulary rows can be trained. What a linear does with A and B is the kernels'
+//! business.
 
+mod base;
+mod biases;
+mod create;
 mod load;
 mod rows;
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use aludel_formats::peft::{self, AdapterConfig, Rows, TargetModules, TrainedTokens};
+use aludel_formats::peft::{self, AdapterConfig, Rows};
 use aludel_formats::{Dtype, TensorSpec};
+use aludel_kernels::dora::Dora;
 use aludel_kernels::head::TrainedRows;
 use aludel_kernels::linear::{Lora, LoraGradient};
 use aludel_kernels::rowwise::dropout::Dropout;
-use aludel_kernels::{Context, Mat, quant, rng};
+use aludel_kernels::{Context, Mat, quant};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::{linear_shape, module_path};
 use crate::module::{MODULES, Module};
 
-/// How A of a new adapter starts; B starts at zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Init {
-    /// Uniform within ±1/√d_in, PEFT's default.
-    Kaiming,
-    /// Normal with standard deviation 1/r.
-    Gaussian,
-}
-
-/// What a new adapter is made from.
-#[derive(Clone, Debug)]
-pub struct AdapterOptions {
-    /// Rank.
-    pub r: usize,
-    /// Numerator of the scale.
-    pub alpha: f64,
-    /// Dropout on the adapter's inputs, in training.
-    pub dropout: f64,
-    /// Whether the scale is alpha/√r.
-    pub use_rslora: bool,
-    /// The linears that get an adapter.
-    pub targets: Vec<Module>,
-    /// How A starts.
-    pub init: Init,
-    /// For the random start.
-    pub seed: u64,
-    /// Vocabulary rows to train, if any.
-    pub rows: Option<NewRows>,
-}
-
-/// Vocabulary rows to train and where they start.
-#[derive(Clone, Debug)]
-pub struct NewRows {
-    /// Token ids, distinct; ids beyond the vocabulary extend it.
-    pub ids: Vec<u32>,
-    /// Initial embedding rows, [ids, C].
-    pub embedding: Vec<f32>,
-    /// Initial rows of an untied head, [ids, C].
-    pub head: Option<Vec<f32>>,
-}
+pub use base::Base;
+pub use create::{AdapterOptions, Init, NewRows, Target, targets};
 
 /// One trained tensor: its PEFT name, its shape, its place in the flat buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,12 +39,19 @@ pub struct Entry {
     pub cols: usize,
     /// First element in the flat buffer.
     pub offset: usize,
+    /// Whether PEFT has it as a vector.
+    is_vector: bool,
 }
 
 impl Entry {
     /// This tensor inside a flat buffer of parameters, gradients or moments.
     pub fn view(&self, flat: Mat) -> Mat {
         flat.col_range(self.offset, self.rows * self.cols).reshape(self.rows, self.cols)
+    }
+
+    /// Its shape in PEFT's files.
+    pub fn shape(&self) -> Vec<usize> {
+        if self.is_vector { vec![self.cols] } else { vec![self.rows, self.cols] }
     }
 }
 
@@ -86,6 +60,18 @@ struct Slot {
     a: usize,
     b: usize,
     scale: f32,
+    dora: Option<SlotOfDora>,
+}
+
+/// What DoRA has of a linear.
+#[derive(Clone, Copy, Debug)]
+struct SlotOfDora {
+    /// The magnitude's place among the entries.
+    magnitude: usize,
+    /// The sum of squares of each row of the weight, unless the base was given by its config alone.
+    squares: Option<Mat>,
+    /// For what the kernels make of them.
+    scales: Mat,
 }
 
 /// An adapter whose parameters are on the device.
@@ -94,6 +80,8 @@ pub struct Adapter {
     config: AdapterConfig,
     entries: Vec<Entry>,
     slots: Vec<[Option<Slot>; MODULES]>,
+    /// The places of trained biases among the entries.
+    biases: Vec<[Option<usize>; MODULES]>,
     parameters: Mat,
     embedding_rows: Option<VocabularyRows>,
     head_rows: Option<VocabularyRows>,
@@ -108,99 +96,7 @@ struct VocabularyRows {
     trained: TrainedRows,
 }
 
-/// The linears of a model that a list of target names means; `all-linear` means all of them.
-///
-/// # Errors
-/// [`Error::Target`] for a name that matches nothing.
-pub fn resolve_targets(config: &Config, names: &[String]) -> Result<Vec<Module>> {
-    let mut targets = Vec::new();
-    for name in names {
-        if name == "all-linear" {
-            targets.extend(config.modules());
-            continue;
-        }
-        let found = Module::from_name(name).filter(|module| config.modules().contains(module));
-        targets.push(found.ok_or_else(|| Error::Target { name: name.clone(), known: known(config) })?);
-    }
-    targets.sort_by_key(|m| *m as usize);
-    targets.dedup();
-    Ok(targets)
-}
-
-/// The names of a model's linears, for messages.
-fn known(config: &Config) -> String {
-    config.modules().iter().map(|module| module.name()).collect::<Vec<_>>().join(", ")
-}
-
 impl Adapter {
-    /// A new adapter: A random, B zero, trained rows as given. Draws depend on the seed and on each tensor's name only.
-    ///
-    /// # Errors
-    /// [`Error::Target`] if there is no target, [`Error::Adapter`] for rows that the vocabulary has no place for.
-    ///
-    /// # Panics
-    /// If there are not as many initial rows as tokens to train.
-    pub fn new(ctx: &mut Context, config: &Config, options: &AdapterOptions, base: &str) -> Result<Adapter> {
-        if options.targets.is_empty() {
-            return Err(Error::Target { name: String::new(), known: known(config) });
-        }
-        if let Some(rows) = &options.rows {
-            let head = if rows.head.is_some() { &rows.ids[..] } else { &[] };
-            rows::check(config, &rows.ids, head)
-                .map_err(|reason| Error::Adapter { path: base.into(), reason: format!("a new adapter: {reason}") })?;
-        }
-        let scale = if options.use_rslora { (options.r as f64).sqrt() } else { options.r as f64 };
-        let scale = (options.alpha / scale) as f32;
-        let trained = options.rows.as_ref().map(|rows| {
-            if rows.head.is_some() {
-                let by_module = ["embed_tokens", "lm_head"].map(|name| (name.to_owned(), rows.ids.clone()));
-                TrainedTokens::ByModule(by_module.into_iter().collect())
-            } else {
-                TrainedTokens::Embedding(rows.ids.clone())
-            }
-        });
-        let peft = AdapterConfig {
-            base_model_name_or_path: Some(base.to_owned()),
-            r: options.r,
-            lora_alpha: options.alpha,
-            lora_dropout: options.dropout,
-            use_rslora: options.use_rslora,
-            target_modules: Some(TargetModules::Names(options.targets.iter().map(|m| m.name().to_owned()).collect())),
-            trainable_token_indices: trained,
-            ..AdapterConfig::default()
-        };
-        let mut buffer = Buffer::default();
-        let mut values: Vec<f32> = Vec::new();
-        for layer in 0..config.num_hidden_layers {
-            let mut slots = [None; MODULES];
-            for &module in &options.targets {
-                let (d_in, d_out) = linear_shape(config, module);
-                let path = module_path(layer, module);
-                let a = buffer.push(peft::lora_a_name(&path), options.r, d_in);
-                let b = buffer.push(peft::lora_b_name(&path), d_out, options.r);
-                let key = buffer.entries[a].name.bytes().fold(options.seed, |key, byte| rng::mix(key, u64::from(byte)));
-                let bound = 1.0 / (d_in as f32).sqrt();
-                values.extend((0..(options.r * d_in) as u64).map(|i| match options.init {
-                    Init::Kaiming => (2.0 * rng::uniform(key, i) - 1.0) * bound,
-                    Init::Gaussian => rng::normal(key, i) / options.r as f32,
-                }));
-                values.resize(values.len() + d_out * options.r, 0.0);
-                slots[module as usize] = Some(Slot { a, b, scale });
-            }
-            buffer.slots.push(slots);
-        }
-        if let Some(rows) = &options.rows {
-            buffer.push_rows(Rows::Embedding, &rows.ids, config.hidden_size);
-            values.extend(&rows.embedding);
-            if let Some(head) = &rows.head {
-                buffer.push_rows(Rows::Head, &rows.ids, config.hidden_size);
-                values.extend(head);
-            }
-        }
-        assert_eq!(values.len(), buffer.len, "initial rows of the wrong size");
-        Ok(buffer.into_adapter(ctx, peft, &values))
-    }
-
     /// Names the base for other tools. A revision belongs to the name that it came with.
     pub fn set_base(&mut self, name: &str) {
         if self.config.base_model_name_or_path.as_deref() != Some(name) {
@@ -272,20 +168,61 @@ impl Adapter {
     }
 
     /// The adapter of one linear.
+    ///
+    /// # Panics
+    /// If it is DoRA's, and the base was given by its config alone.
     pub fn lora(&self, layer: usize, module: Module, dropout: Option<Dropout>) -> Option<Lora> {
         let slot = self.slots[layer][module as usize]?;
+        let dora = slot.dora.map(|dora| Dora {
+            magnitude: self.entries[dora.magnitude].view(self.parameters),
+            squares: dora.squares.expect("DoRA computes with the weights of the base that the adapter was loaded for"),
+            scales: dora.scales,
+            has_scales: false,
+        });
         Some(Lora {
             a: self.entries[slot.a].view(self.parameters),
             b: self.entries[slot.b].view(self.parameters),
             scale: slot.scale,
             dropout,
+            dora,
         })
+    }
+
+    /// Whether anything of a linear is trained.
+    pub fn is_trained(&self, layer: usize, module: Module) -> bool {
+        self.slots[layer][module as usize].is_some() || self.biases[layer][module as usize].is_some()
+    }
+
+    /// What the weight of one linear becomes: its adapter, and its magnitude, [1, d_out], where it is DoRA's. Its base may have been
+    /// given by a config alone.
+    pub fn factors(&self, layer: usize, module: Module) -> Option<(Lora, Option<Mat>)> {
+        let slot = self.slots[layer][module as usize]?;
+        let magnitude = slot.dora.map(|dora| self.entries[dora.magnitude].view(self.parameters));
+        let [a, b] = [slot.a, slot.b].map(|entry| self.entries[entry].view(self.parameters));
+        Some((Lora { a, b, scale: slot.scale, dropout: None, dora: None }, magnitude))
     }
 
     /// The gradients of one linear's adapter in a flat gradient buffer.
     pub fn lora_gradient(&self, layer: usize, module: Module, gradients: Mat) -> Option<LoraGradient> {
         let slot = self.slots[layer][module as usize]?;
-        Some(LoraGradient { a: self.entries[slot.a].view(gradients), b: self.entries[slot.b].view(gradients) })
+        let gradient = |entry: usize| self.entries[entry].view(gradients);
+        let magnitude = slot.dora.map(|dora| gradient(dora.magnitude));
+        Some(LoraGradient { a: gradient(slot.a), b: gradient(slot.b), magnitude })
+    }
+
+    /// The trained bias of one linear, [1, d_out], in place of the base's.
+    pub fn bias(&self, layer: usize, module: Module) -> Option<Mat> {
+        self.biases[layer][module as usize].map(|entry| self.entries[entry].view(self.parameters))
+    }
+
+    /// How many parameters at the end of the flat buffer are those of biases, which no weight decay is for.
+    pub fn bias_parameters(&self) -> usize {
+        self.biases.iter().flatten().flatten().map(|&entry| self.entries[entry].cols).sum()
+    }
+
+    /// The gradient of [`Adapter::bias`] in a flat gradient buffer.
+    pub fn bias_gradient(&self, layer: usize, module: Module, gradients: Mat) -> Option<Mat> {
+        self.biases[layer][module as usize].map(|entry| self.entries[entry].view(gradients))
     }
 
     /// Writes the PEFT folder, in f32.
@@ -296,7 +233,7 @@ impl Adapter {
     pub fn save(&self, ctx: &Context, folder: &Path) -> Result<()> {
         let values = ctx.download(self.parameters);
         let specs: Vec<TensorSpec> =
-            self.entries.iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, [e.rows, e.cols])).collect();
+            self.entries.iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, e.shape())).collect();
         peft::write(folder, &self.config, &specs, |spec| {
             let entry = self.entries.iter().find(|e| e.name == spec.name).expect("specs were made from the entries");
             let slice = &values[entry.offset..entry.offset + entry.rows * entry.cols];
@@ -311,19 +248,50 @@ impl Adapter {
 }
 
 /// The flat buffer while it is being laid out.
-#[derive(Default)]
 struct Buffer {
     entries: Vec<Entry>,
     slots: Vec<[Option<Slot>; MODULES]>,
+    biases: Vec<[Option<usize>; MODULES]>,
     rows: [Option<(usize, Vec<u32>)>; 2],
     len: usize,
 }
 
 impl Buffer {
+    fn new(config: &Config) -> Buffer {
+        let layers = config.num_hidden_layers;
+        let (slots, biases) = (vec![[None; MODULES]; layers], vec![[None; MODULES]; layers]);
+        Buffer { entries: Vec::new(), slots, biases, rows: [None, None], len: 0 }
+    }
+
     fn push(&mut self, name: String, rows: usize, cols: usize) -> usize {
-        self.entries.push(Entry { name, rows, cols, offset: self.len });
+        self.entries.push(Entry { name, rows, cols, offset: self.len, is_vector: false });
         self.len += rows * cols;
         self.entries.len() - 1
+    }
+
+    fn push_vector(&mut self, name: String, len: usize) -> usize {
+        let entry = self.push(name, 1, len);
+        self.entries[entry].is_vector = true;
+        entry
+    }
+
+    fn push_dora(&mut self, ctx: &mut Context, base: &impl Base, layer: usize, module: Module) -> SlotOfDora {
+        let (_, d_out) = linear_shape(base.config(), module);
+        SlotOfDora {
+            magnitude: self.push_vector(peft::magnitude_name(&module_path(layer, module)), d_out),
+            squares: base.row_squares(ctx, layer, module),
+            scales: ctx.persistent(2, d_out),
+        }
+    }
+
+    /// After all else.
+    fn push_bias(&mut self, layer: usize, module: Module, is_adapted: bool, len: usize) {
+        let name = peft::bias_name(&module_path(layer, module), is_adapted);
+        self.biases[layer][module as usize] = Some(self.push_vector(name, len));
+    }
+
+    fn has_biases(&self) -> bool {
+        self.biases.iter().flatten().any(Option::is_some)
     }
 
     fn push_rows(&mut self, kind: Rows, ids: &[u32], channels: usize) {
@@ -339,6 +307,14 @@ impl Buffer {
                 VocabularyRows { ids, entry, trained }
             })
         });
-        Adapter { config, entries: self.entries, slots: self.slots, parameters, embedding_rows, head_rows }
+        Adapter {
+            config,
+            entries: self.entries,
+            slots: self.slots,
+            biases: self.biases,
+            parameters,
+            embedding_rows,
+            head_rows,
+        }
     }
 }

@@ -48,6 +48,8 @@ pub struct Family {
     pub(super) default_query_scalar: Option<f64>,
     /// Which linears have biases.
     pub(super) biases: Biases,
+    /// The linears that PEFT puts an adapter on where its config names none; without a list it refuses to.
+    pub(crate) default_targets: Option<&'static [&'static str]>,
     /// Key and value heads where `config.json` has no number; none stands for as many as query heads.
     pub(super) default_key_value_heads: Option<usize>,
     /// Channels of a head where `config.json` has no number; none stands for those that make up the residual stream.
@@ -91,6 +93,7 @@ const LLAMA: Family = Family {
     default_tied: false,
     default_query_scalar: None,
     biases: Biases::ByKey,
+    default_targets: Some(&["q_proj", "v_proj"]),
     default_key_value_heads: None,
     default_head_dim: None,
     default_positions: 2048,
@@ -212,6 +215,7 @@ const PHI3: Family = Family {
     gguf_rows_are_paired: false,
     gguf_has_rope_divisors: false,
     has_fused_linears: true,
+    default_targets: None,
     has_longrope: true,
     default_positions: 4096,
     windows: Windows::EveryLayer(None),

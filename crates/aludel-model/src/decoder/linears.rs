@@ -3,10 +3,10 @@
 
 use aludel_kernels::linear::{self, Input, LoraBackward, Product, Start};
 use aludel_kernels::rowwise::dropout::Dropout;
-use aludel_kernels::rowwise::{self, rms_norm};
+use aludel_kernels::rowwise::{self, columns, rms_norm};
 use aludel_kernels::{Context, Mat, rng};
 
-use super::{Decoder, Linear, Run, Saved};
+use super::{Decoder, Run, Saved};
 use crate::module::{Module, SITES};
 
 impl Decoder {
@@ -59,8 +59,8 @@ impl Decoder {
         let linear = |module: Module| self.layers[n].linear(module);
         let products: [Product<'_>; N] = std::array::from_fn(|i| {
             let (module, y) = outputs[i];
-            let Linear { weight, bias } = *linear(module);
-            let start = match (bias, residual) {
+            let weight = linear(module).weight;
+            let start = match (self.bias(run, n, module), residual) {
                 (Some(bias), _) => Start::Bias(bias),
                 (None, Some(residual)) => Start::Residual(residual),
                 (None, None) => Start::Zero,
@@ -69,10 +69,16 @@ impl Decoder {
         });
         linear::forward(ctx, input, &products);
         for (module, y) in outputs {
-            if let (Some(_), Some(residual)) = (linear(module).bias, residual) {
+            if let (Some(_), Some(residual)) = (self.bias(run, n, module), residual) {
                 rowwise::add(ctx, residual, y);
             }
         }
+    }
+
+    /// The bias of a linear: that of the adapter, if it trains it.
+    fn bias(&self, run: &Run<'_>, n: usize, module: Module) -> Option<Mat> {
+        let trained = run.active.and_then(|active| active.adapter.bias(n, module));
+        trained.or(self.layers[n].linear(module).bias)
     }
 
     /// The gradient of a linear's output, prepared for its backward; in scratch.
@@ -99,6 +105,10 @@ impl Decoder {
             (Some(lora), Some(hidden), Some(gradient)) => Some(LoraBackward { lora, x, hidden, gradient }),
             _ => None,
         };
+        let bias = run.active.and_then(|a| a.adapter.bias_gradient(n, module, gradients));
+        if let Some(bias) = bias {
+            columns::add_sums(ctx, dy.rows(), bias);
+        }
         linear::backward(ctx, dy, self.layers[n].linear(module).weight, adapted, accumulate, dx);
     }
 
@@ -141,6 +151,11 @@ impl Decoder {
 }
 
 impl Run<'_> {
+    /// Whether anything of a linear is trained.
+    pub(super) fn is_trained(&self, n: usize, module: Module) -> bool {
+        self.active.is_some_and(|active| active.adapter.is_trained(n, module))
+    }
+
     /// The adapter of a linear, with the dropout mask of this step and site.
     pub(super) fn lora(&self, n: usize, module: Module) -> Option<linear::Lora> {
         let active = self.active?;
@@ -150,6 +165,10 @@ impl Run<'_> {
             examples: self.examples,
             positions: self.positions,
         });
-        active.adapter.lora(n, module, dropout)
+        let mut lora = active.adapter.lora(n, module, dropout)?;
+        if let Some(dora) = &mut lora.dora {
+            dora.has_scales = self.has_scales;
+        }
+        Some(lora)
     }
 }

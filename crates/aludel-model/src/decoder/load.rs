@@ -206,6 +206,7 @@ impl Decoder {
             embedding,
             embedding_scale: config.scales_embeddings.then(|| embedding_scale(config.hidden_size, precision)),
             layers,
+            is_outline,
             norm: vector(ctx, Role::OutputNorm)?,
             head: pack(ctx, weights.layout().head())?,
             rope,

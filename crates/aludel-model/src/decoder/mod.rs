@@ -10,12 +10,13 @@ mod load;
 mod pass;
 
 use aludel_kernels::attention::{self, Heads};
+use aludel_kernels::dora;
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::linear::{FrozenWeight, Input, Precision};
 use aludel_kernels::rowwise::{self, gated, rms_norm, rope};
 use aludel_kernels::{Context, Indices, Mat, Region};
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Base};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
@@ -32,6 +33,8 @@ pub struct Decoder {
     /// What embeddings are multiplied by.
     embedding_scale: Option<f32>,
     layers: Vec<Layer>,
+    /// Whether the large weights were not read.
+    is_outline: bool,
     norm: Mat,
     head: FrozenWeight,
     rope: rope::Table,
@@ -91,6 +94,8 @@ struct Run<'a> {
     positions: Indices,
     examples: Indices,
     ids: Indices,
+    /// Whether a pass before it made the scales of DoRA of the same parameters.
+    has_scales: bool,
 }
 
 /// What tokens attend to, on the device.
@@ -98,6 +103,25 @@ struct Run<'a> {
 enum Attended<'a> {
     Rows(attention::Rows),
     Cached(&'a attention::Cache, attention::CachedRows),
+}
+
+impl Base for Decoder {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn row_squares(&self, ctx: &mut Context, layer: usize, module: Module) -> Option<Mat> {
+        let weight = self.layers[layer].linear(module).weight;
+        let squares = ctx.persistent(1, weight.d_out());
+        if !self.is_outline {
+            dora::row_squares(ctx, weight, squares);
+        }
+        Some(squares)
+    }
+
+    fn bias(&self, ctx: &Context, layer: usize, module: Module) -> Option<Vec<f32>> {
+        self.layers[layer].linear(module).bias.map(|bias| ctx.download(bias))
+    }
 }
 
 /// The activations of one layer that its backward wants.
@@ -193,6 +217,8 @@ impl Decoder {
             ids: ctx.upload_indices(&pass.ids),
             positions: ctx.upload_indices(&pass.positions),
             examples: ctx.upload_indices(&pass.examples),
+            // an adapter that learns changes before texts begin, and never within one
+            has_scales: !pass.positions.contains(&0),
         };
         let mut x = ctx.alloc(Region::Saved, tokens, channels);
         self.embedding.forward(ctx, run.ids, active.and_then(|a| a.adapter.embedding_rows()), x);
@@ -410,7 +436,7 @@ impl Decoder {
         }
         let dy = self.output_gradient(ctx, n, Module::DownProj, saved, dx);
         self.linear_backward(ctx, run, n, Module::DownProj, saved, &dy, product, false, dproduct, gradients);
-        let is_adapted = self.gated_inputs().iter().any(|&m| run.lora(n, m).is_some());
+        let is_adapted = self.gated_inputs().iter().any(|&m| run.is_trained(n, m));
         let gradients_of_inputs: [Option<Input>; 2] = if is_adapted || self.config.has_fused_linears {
             let (both, [dgate, dup]) = self.gate_and_up(|cols| ctx.scratch(tokens, cols));
             gated::backward(ctx, activation, saved.gated, dproduct, dgate, dup);

@@ -98,7 +98,7 @@ const OPTIONS: Answers = &[
         ],
         ON_THE_PROCESSOR,
     ),
-    (&["dora", "lora_dora"], "leave it out: DoRA is not offered"),
+    (&["dora", "lora_dora"], "give --set lora.use_dora=true"),
     (&["qlora"], "give --quantize nf4"),
 ];
 

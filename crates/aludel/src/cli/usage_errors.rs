@@ -196,8 +196,8 @@ mod tests {
         let no_gpu = format!("leave it out: this version computes on the processor, on no GPU; {train}");
         check(&["train", "--device", "cuda"], "--device", "`aludel train` has no such option", &no_gpu);
         check(&["train", "--gpu"], "--gpu", "`aludel train` has no such option", &no_gpu);
-        let no_dora = format!("leave it out: DoRA is not offered; {train}");
-        check(&["train", "--dora"], "--dora", "`aludel train` has no such option", &no_dora);
+        let dora = format!("give --set lora.use_dora=true; {train}");
+        check(&["train", "--dora"], "--dora", "`aludel train` has no such option", &dora);
         check(
             &["train", "--cutoff-len", "9"],
             "--cutoff-len",

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
     let gradients: Vec<f32> = ctx.download(flat).iter().map(|g| g / count as f32).collect();
     let mut tensors: BTreeMap<&str, &[f32]> = adapter.named(&gradients).map(|(e, g)| (e.name.as_str(), g)).collect();
     let mut specs: Vec<TensorSpec> =
-        adapter.entries().iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, [e.rows, e.cols])).collect();
+        adapter.entries().iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, e.shape())).collect();
     let loss = [loss];
     tensors.insert("loss", &loss);
     specs.push(TensorSpec::new("loss", Dtype::F32, []));

@@ -104,7 +104,7 @@ impl Loaded {
         let format = weight_format(settings.dtype, settings.quantize);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, ids.len())?;
         let adapter = match adapter {
-            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, &folder)?),
+            Some(folder) => Some(Adapter::load(&mut ctx, &decoder, &folder)?),
             None => None,
         };
         decoder.check(ids, ids.len(), adapter.as_ref())?;

@@ -183,6 +183,7 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     let sum = |of: fn(&StepRecord) -> u64| run.steps.iter().map(of).sum::<u64>();
     let rank =
         setting("lora", "r").map(|r| format!("r = {r}, alpha = {}", setting("lora", "alpha").unwrap_or_default()));
+    let is_dora = setting("lora", "use_dora").is_some_and(|value| value == "true");
     let last = run.steps.last();
     let rate = setting("train", "learning_rate")
         .map(|rate| format!("{rate}, {}", setting("train", "lr_scheduler_type").unwrap_or_default()));
@@ -193,7 +194,7 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
         ("data", setting("data", "files")),
         ("rows", session.map(rows)),
         ("rows left out", session.map(left_out)),
-        ("LoRA", rank),
+        (if is_dora { "DoRA" } else { "LoRA" }, rank),
         ("targets", setting("lora", "target_modules")),
         ("parameters", parameters.map(|count| format!("{count} trained"))),
         ("batch", batch(&setting)),
