@@ -105,9 +105,9 @@ fn amx_is_permitted() -> bool {
 /// constant `FUSED` says whether the version at hand has fused multiply-adds; see [`fma`]. Bodies that have no use for it leave it
 /// unread, which `const _` keeps from being a warning.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
+        $visibility fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             fn portable($($arg: $ty),*) $(-> $ret)? {
                 const FUSED: bool = false;
                 const _: bool = FUSED;
