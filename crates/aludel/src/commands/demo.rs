@@ -162,7 +162,9 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
         let (dtype, shown) = (merge::default_dtype(&opened)?, Progress::new());
-        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
+        merge::merge(&opened, adapter, &merged, merge::Stored::new(dtype), &mut |done, total| {
+            shown.merging(done, total)
+        })?;
         drop(shown);
         write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;

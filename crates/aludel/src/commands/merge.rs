@@ -4,6 +4,7 @@ use crate::card::write_for_merged;
 use crate::console::Console;
 use crate::hub::local_model;
 use crate::next::{after_merging, elsewhere};
+use crate::number::bytes;
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use crate::run_folder::adapter_of;
@@ -36,6 +37,10 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DTYPE", value_enum)]
     pub(crate) dtype: Option<StoredDtype>,
 
+    /// Size up to which a weight file is filled, such as 4GB or 500MB; a larger model has several files and an index
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "4GB")]
+    pub(crate) max_shard_size: u64,
+
     /// Print a summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -57,7 +62,8 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         None => merge::default_dtype(&student)?,
     };
     let shown = Progress::new();
-    merge::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    let stored = merge::Stored { dtype, max_shard_bytes: args.max_shard_size };
+    merge::merge(&student, &adapter, &args.output_dir, stored, &mut |done, total| shown.merging(done, total))?;
     drop(shown);
     write_for_merged(&args.output_dir, &adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
@@ -118,6 +124,7 @@ const EXAMPLES: &str = "\
 Examples:
   aludel merge --adapter run/adapter --output-dir merged
   aludel merge --adapter run/adapter --student student.gguf --output-dir merged --dtype f32
+  aludel merge --adapter run/adapter --output-dir merged --max-shard-size 1GB
 
 Other tools that load the folder, each with the commands of its documentation:
   vllm serve merged
