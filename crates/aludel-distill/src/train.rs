@@ -60,8 +60,7 @@ fn train_from_start(
     observe(Event::Stage(Stage::Opening));
     let opened = OpenedStudent::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
-    observe(Event::Stage(Stage::Loading));
-    let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
+    let mut learner = load_learner(&claimed, &opened, &resumed, &watch, observe)?;
     let chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
     let mut trainer = Trainer::begin(&mut claimed, opened, resumed, learner, chosen, Stopwatch::since(began), observe)?;
     trainer.run(stop, observe)

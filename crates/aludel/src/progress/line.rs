@@ -24,6 +24,11 @@ impl At {
         At::in_units(done, total, &[(1, unit)])
     }
 
+    /// So many weights of a model of so many.
+    pub(crate) fn of_weights(done: u64, total: u64) -> At {
+        At::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")])
+    }
+
     /// So many bytes of so many.
     pub(crate) fn of_bytes(done: u64, total: u64) -> At {
         At::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])

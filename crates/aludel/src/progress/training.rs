@@ -52,6 +52,7 @@ impl TrainingProgress {
             Event::Hashing { done, total } => {
                 progress.reach_of(Kind::Hashing, *done as f64, *total as f64, At::of_bytes(*done, *total));
             }
+            Event::Loading { done, total } => progress.loading(*done, *total),
             Event::Tokenising(told) => {
                 let at =
                     At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", grouped(told.records)));
