@@ -58,7 +58,8 @@ pub(crate) fn map_file(path: &Path) -> Result<Mapped> {
     unsafe { Mmap::map(&file) }.map(Mapped).map_err(Error::io(path, "map the file into memory"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
