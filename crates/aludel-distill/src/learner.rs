@@ -114,10 +114,10 @@ impl Learner {
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
     pub fn load(student: &Student, added: &[u32], recipe: &Recipe, checkpoint: Option<&Path>) -> Result<Learner> {
-        Learner::load_watched(student, added, recipe, checkpoint, &|| ControlFlow::Continue(()))
+        Learner::load_watched(student, added, recipe, checkpoint, &|_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`Learner::load`]; `watch` is asked before each weight, and may break it off.
+    /// As [`Learner::load`]; `watch` is told how many weights of how many are read, and may break it off.
     ///
     /// # Errors
     /// As [`Learner::load`], and [`aludel_model::Error::Stopped`] where `watch` broke off.
@@ -126,7 +126,7 @@ impl Learner {
         added: &[u32],
         recipe: &Recipe,
         checkpoint: Option<&Path>,
-        watch: &dyn Fn() -> ControlFlow<()>,
+        watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<Learner> {
         let format = format_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;

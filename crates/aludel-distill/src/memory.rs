@@ -50,9 +50,8 @@ const COPIES: u64 = 2;
 /// What training adds to the memory of a process in which a learner was loaded, or outlined, and not used yet.
 pub struct TrainingMemory<'a> {
     learner: &'a mut Learner,
-    /// Of weights that were only outlined, in bytes; and of their files, whose pages the system takes back where it needs them.
+    /// Of weights that were only outlined, in bytes. Their files do not count: each tensor's memory is given back once it was read.
     weights: u64,
-    files: u64,
     tokens_per_pass: usize,
 }
 
@@ -60,21 +59,21 @@ impl<'a> TrainingMemory<'a> {
     /// Of a learner that is loaded, and whose moments are restored if the run goes on.
     pub fn of_loaded(learner: &'a mut Learner, is_restored: bool, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(is_restored);
-        TrainingMemory { learner, weights: 0, files: 0, tokens_per_pass: recipe.train.tokens_per_pass }
+        TrainingMemory { learner, weights: 0, tokens_per_pass: recipe.train.tokens_per_pass }
     }
 
-    /// Of a learner that is outlined: its weights will be there too, and those of its files (`file_bytes`), which are mapped to read them.
-    pub fn of_outlined(learner: &'a mut Learner, file_bytes: u64, recipe: &Recipe) -> TrainingMemory<'a> {
+    /// Of a learner that is outlined: its weights will be there too.
+    pub fn of_outlined(learner: &'a mut Learner, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(false);
         let weights = learner.weight_bytes() as u64;
-        TrainingMemory { learner, weights, files: file_bytes, tokens_per_pass: recipe.train.tokens_per_pass }
+        TrainingMemory { learner, weights, tokens_per_pass: recipe.train.tokens_per_pass }
     }
 
     /// Bytes that a run adds to the memory of the process if these are its largest passes.
     pub fn bytes(&mut self, largest: MaxPassTokens) -> u64 {
         let parameters = self.learner.adapter.parameter_count() as u64;
         let arenas = self.learner.pass_bytes(largest) as u64;
-        self.weights + self.files + arenas + COPIES * 4 * parameters
+        self.weights + arenas + COPIES * 4 * parameters
     }
 
     /// Bytes that the process will hold at its peak if these are its largest passes; none where the system does not tell what it holds.
@@ -86,7 +85,7 @@ impl<'a> TrainingMemory<'a> {
     /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
     pub fn fits(&mut self, longest: usize) -> bool {
         let most = longest.max(self.tokens_per_pass);
-        let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 }) - self.files;
+        let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 });
         available().is_none_or(|available| needed as f64 <= USABLE_SHARE * available as f64)
     }
 

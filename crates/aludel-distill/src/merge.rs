@@ -21,7 +21,23 @@ use crate::error::{Error, Result};
 use crate::trained_prompts::TrainedPrompts;
 use crate::training_facts::TrainingFacts;
 
-/// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
+/// How a merged model is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// The type of all weights.
+    pub dtype: Dtype,
+    /// Bytes of weights up to which a file is filled; a larger model has several, and an index.
+    pub max_shard_bytes: u64,
+}
+
+impl Stored {
+    /// In files of the usual size.
+    pub fn new(dtype: Dtype) -> Stored {
+        Stored { dtype, max_shard_bytes: safetensors::DEFAULT_MAX_SHARD_BYTES }
+    }
+}
+
+/// The type that a merged model is stored in unless another is asked for: the student's own dtype, or bf16 where the student is quantised.
 ///
 /// # Errors
 /// The student has no weights.
@@ -41,7 +57,7 @@ pub fn merge(
     student: &Student,
     adapter_folder: &Path,
     folder: &Path,
-    dtype: Dtype,
+    Stored { dtype, max_shard_bytes }: Stored,
     tell: &mut dyn FnMut(u64, u64),
     complete: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<()> {
@@ -74,19 +90,13 @@ pub fn merge(
     tell(0, total);
     atomic::write_new_dir(folder, |folder| -> Result<()> {
         let metadata = safetensors::hf_metadata();
-        safetensors::save_sharded(
-            folder,
-            &specs,
-            safetensors::DEFAULT_MAX_SHARD_BYTES,
-            &metadata,
-            |spec| -> Result<_> {
-                let (role, shape) = &tensors[spec.name.as_str()];
-                let tensor = merge.tensor(*role, shape)?;
-                done += weights(shape);
-                tell(done, total);
-                Ok(Cow::Owned(tensor))
-            },
-        )?;
+        safetensors::save_sharded(folder, &specs, max_shard_bytes, &metadata, |spec| -> Result<_> {
+            let (role, shape) = &tensors[spec.name.as_str()];
+            let tensor = merge.tensor(*role, shape)?;
+            done += weights(shape);
+            tell(done, total);
+            Ok(Cow::Owned(tensor))
+        })?;
         atomic::write_json(&folder.join(CONFIG_FILE_NAME), &config)?;
         atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
         for file in text.to_files()? {

@@ -66,8 +66,7 @@ fn train_from_start(
         return Ok(summary);
     }
     let mut pair_notes = check_pair(&claimed, &opened, observe)?;
-    observe(Event::Stage(Stage::Loading));
-    let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
+    let mut learner = load_learner(&claimed, &opened, &resumed, &watch, observe)?;
     let mut chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
     pair_notes.append(&mut chosen.pair_notes);
     chosen.pair_notes = pair_notes;

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use aludel_distill::merge;
+use aludel_distill::merge::{self, Stored};
 use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_formats::{Dtype, safetensors};
 use aludel_kernels::Context;
@@ -50,16 +50,19 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
         }
         let merged = folder.path().join(name);
         let mut told = Vec::new();
-        merge::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all)), |_| Ok(())).map(
-            |()| {
-                let all = told[0].1;
-                assert!(
-                    all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)),
-                    "{told:?}"
-                );
-                merged
-            },
+        merge::merge(
+            &student,
+            &adapter,
+            &merged,
+            Stored::new(Dtype::F32),
+            &mut |done, all| told.push((done, all)),
+            |_| Ok(()),
         )
+        .map(|()| {
+            let all = told[0].1;
+            assert!(all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)), "{told:?}");
+            merged
+        })
     };
     let with = |name: &str| Model::open().with_gguf_tensor("rope_freqs.weight", divisors(name));
     let linear = json!({"rope_type": "linear", "factor": 2.5});
@@ -124,7 +127,12 @@ fn a_merged_model_of_each_family_computes_what_peft_does() {
             let merged = folder.path().join(format!("{name}-{kind}-{adapter}"));
             let student = Student::open(from).unwrap();
             let adapter_folder = fixture(name).join(format!("adapter_{adapter}"));
-            merge::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}, |_| Ok(())).unwrap();
+            let is_sharded = adapter == "rows";
+            let mut stored = Stored::new(Dtype::F32);
+            stored.max_shard_bytes = if is_sharded { 50_000 } else { stored.max_shard_bytes };
+            merge::merge(&student, &adapter_folder, &merged, stored, &mut |_, _| {}, |_| Ok(())).unwrap();
+            assert_eq!(merged.join("model.safetensors").exists(), !is_sharded, "{what}");
+            assert_eq!(merged.join("model.safetensors.index.json").exists(), is_sharded, "{what}");
             let wanted = tensor(&golden, &format!("logits.{adapter}.1"));
             assert_close(&what, &logits(&Student::open(&merged).unwrap(), &ids(name)), &wide(&wanted), 3e-5);
         }

@@ -57,6 +57,16 @@ pub enum Error {
         /// What the user probably meant.
         mend: &'static str,
     },
+    /// A part of a GGUF file that was split is not beside the others.
+    #[error("{}: the model is in {count} parts, of which {} is missing; download it to the same folder", path.display(), part.display())]
+    MissingPart {
+        /// The part that was opened.
+        path: PathBuf,
+        /// The part that is not there.
+        part: PathBuf,
+        /// All parts.
+        count: usize,
+    },
     /// A GGUF version that is not read here.
     #[error("{}: GGUF version {version} is not supported; convert it to version 3 (versions 2 and 3 are read)", path.display())]
     GgufVersion {
@@ -293,6 +303,7 @@ impl Error {
             | Error::WrongKind { path, .. }
             | Error::Truncated { path, .. }
             | Error::NotGguf { path, .. }
+            | Error::MissingPart { path, .. }
             | Error::GgufVersion { path, .. }
             | Error::BigEndian { path }
             | Error::HugeCount { path, .. }

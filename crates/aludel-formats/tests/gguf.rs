@@ -133,6 +133,69 @@ fn the_writer_refuses_what_the_format_cannot_hold() {
     check(&[spec(Dtype::F32, &[2])], "announced with 8 bytes, but 4 were given");
 }
 
+/// Writes a part of three: the first has the model's keys and no tensor, the others have tensors.
+fn write_part(folder: &Path, name: &str, number: u16, tensors: &[&str]) {
+    let mut writer = Writer::new().with("split.no", number).with("split.count", 3u16).with("split.tensors.count", 3i32);
+    if number == 0 {
+        writer = writer.with("general.architecture", "llama");
+    }
+    let specs = tensors.iter().map(|name| TensorSpec::new(*name, Dtype::F32, [2, 3]));
+    specs.fold(writer, Writer::with_tensor).write(&folder.join(name), content).unwrap();
+}
+
+const PARTS: [&str; 3] = ["m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"];
+
+fn write_parts(folder: &Path) {
+    for (number, tensors) in [&[][..], &["a", "b"], &["c"]].into_iter().enumerate() {
+        write_part(folder, PARTS[number], number as u16, tensors);
+    }
+}
+
+#[test]
+fn a_split_file_is_read_from_any_of_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    write_parts(folder.path());
+    for part in PARTS {
+        let path = folder.path().join(part);
+        let file = File::open(&path).unwrap();
+        assert_eq!(file.path(), path);
+        assert_eq!(file.metadata().string("general.architecture").unwrap(), "llama");
+        assert_eq!(file.tensors().map(|tensor| tensor.name).collect::<Vec<_>>(), ["a", "b", "c"]);
+        for (name, part) in [("a", 1), ("b", 1), ("c", 2)] {
+            let tensor = file.tensor(name).unwrap();
+            assert_eq!(tensor.bytes, &*content(&tensor.spec()).unwrap());
+            assert_eq!(file.path_of(name), folder.path().join(PARTS[part]));
+            file.release(name);
+            assert_eq!(tensor.bytes, &*content(&tensor.spec()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn parts_that_are_missing_or_do_not_belong_together_are_named() {
+    fn check(change: impl Fn(&Path), opened: &str, wanted: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        write_parts(folder.path());
+        change(folder.path());
+        let message = File::open(folder.path().join(opened)).unwrap_err().to_string();
+        assert!(wanted.iter().all(|part| message.contains(part)), "{message} lacks some of {wanted:?}");
+    }
+    let remove = |number: usize| move |folder: &Path| fs::remove_file(folder.join(PARTS[number])).unwrap();
+    check(remove(2), PARTS[0], &[PARTS[0], "in 3 parts", PARTS[2], "missing", "download"]);
+    check(remove(0), PARTS[1], &[PARTS[1], PARTS[0], "missing"]);
+    let rename = |folder: &Path| fs::rename(folder.join(PARTS[1]), folder.join("model.gguf")).unwrap();
+    check(rename, "model.gguf", &["model.gguf", "part 2 of 3", "must end in -00002-of-00003.gguf"]);
+    let exchange = |folder: &Path| assert!(fs::copy(folder.join(PARTS[1]), folder.join(PARTS[2])).is_ok());
+    check(exchange, PARTS[0], &[PARTS[2], "part 2 of 3 by its keys, but part 3 of 3 by its name"]);
+    let whole = |folder: &Path| {
+        let writer = Writer::new().with_tensor(TensorSpec::new("c", Dtype::F32, [1]));
+        writer.write(&folder.join(PARTS[2]), content).unwrap();
+    };
+    check(whole, PARTS[0], &[PARTS[2], "no part of a split model by its keys"]);
+    check(|folder| write_part(folder, PARTS[2], 2, &["b"]), PARTS[0], &[PARTS[2], "tensor \"b\"", "twice"]);
+    check(|folder| write_part(folder, PARTS[2], 2, &[]), PARTS[0], &["announces 3 tensors, but the 3 parts have 2"]);
+}
+
 /// A GGUF file of raw parts, so that each of them can lie.
 #[derive(Clone)]
 struct Raw {

@@ -4,6 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use half::f16;
+
+use crate::quant::BlockType;
 use crate::rng;
 
 /// The system's allocator, with a count of what all threads ask of it. For tests of what must not allocate, or not much, which make
@@ -131,4 +134,33 @@ pub fn finite_differences(x: &[f64], step: f64, f: impl Fn(&[f64]) -> f64) -> Ve
 /// Widens to f64.
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
+}
+/// Stored blocks of arbitrary codes and values of about ±`largest` at the most, with factors that differ from block to block.
+///
+/// # Panics
+/// If the elements are no whole blocks.
+pub fn random_blocks(block_type: BlockType, elements: usize, largest: f32, seed: u64) -> Vec<u8> {
+    let count = block_type.bytes_for(elements).expect("whole blocks");
+    let mut bytes: Vec<u8> = (0..count).map(|i| rng::mix(seed, i as u64) as u8).collect();
+    // where the factors are, which are f16, and what the largest codes and scales make of 1
+    let factors: &[(usize, f32)] = match block_type {
+        BlockType::Q4_0 => &[(0, 8.0)],
+        BlockType::Q4_1 => &[(0, 15.0), (2, -2.0)],
+        BlockType::Q5_0 => &[(0, 16.0)],
+        BlockType::Q5_1 => &[(0, 31.0), (2, -2.0)],
+        BlockType::Q8_0 => &[(0, 128.0)],
+        BlockType::Q2_K => &[(80, 15.0 * 3.0), (82, 15.0 * 2.0)],
+        BlockType::Q3_K => &[(108, 32.0 * 4.0)],
+        BlockType::Q4_K => &[(0, 63.0 * 15.0), (2, 63.0 * 2.0)],
+        BlockType::Q5_K => &[(0, 63.0 * 31.0), (2, 63.0 * 2.0)],
+        BlockType::Q6_K => &[(208, 128.0 * 32.0)],
+        BlockType::F32 | BlockType::F16 | BlockType::BF16 => panic!("{block_type} has no factors"),
+    };
+    for (i, block) in bytes.chunks_exact_mut(block_type.block_bytes()).enumerate() {
+        for (at, whole) in factors {
+            let share = 0.5 + 0.5 * (rng::mix(seed ^ 1, (i + at) as u64) as u8 as f32 / 255.0);
+            block[*at..at + 2].copy_from_slice(&f16::from_f32(share * largest / whole).to_le_bytes());
+        }
+    }
+    bytes
 }

@@ -13,6 +13,8 @@ const ALIGNMENT_BYTES: usize = 64;
 pub(crate) const ALIGNMENT_FLOATS: usize = ALIGNMENT_BYTES / 4;
 /// A huge page of x86-64, and of most arm64 systems.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// From this size on memory is mapped: an allocator that aligns it would write its zeros, and so take all of its pages.
+const MAPPED_BYTES: usize = 1 << 20;
 /// What small weights are cut from. A larger one has a chunk of its own, which is given back with it.
 const CHUNK_BYTES: usize = 16 << 20;
 
@@ -24,10 +26,10 @@ pub(crate) struct Floats {
     chunk: Option<Arc<Chunk>>,
 }
 
-/// Memory that begins at a huge page and is unmapped when its last piece is dropped.
+/// Mapped memory that begins at a huge page, where it has them, and is unmapped when its last piece is dropped.
 struct Chunk {
     _memory: MmapMut,
-    /// The first huge page.
+    /// The first byte in use.
     start: NonNull<u8>,
     bytes: usize,
 }
@@ -60,6 +62,10 @@ impl Floats {
             return Floats { ptr: NonNull::dangling(), len, chunk: None };
         }
         let layout = Floats::layout(len);
+        if layout.size() >= MAPPED_BYTES {
+            let chunk = Arc::new(Chunk::new(layout.size(), Pages::Ordinary));
+            return Floats { ptr: chunk.pointer(0), len, chunk: Some(chunk) };
+        }
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(raw.cast::<f32>()) else { handle_alloc_error(layout) };
@@ -74,7 +80,7 @@ impl Floats {
         let bytes = Floats::layout(len).size();
         let (chunk, at) = match bytes {
             ..CHUNK_BYTES => take(bytes),
-            _ => (Arc::new(Chunk::new(bytes)), 0),
+            _ => (Arc::new(Chunk::new(bytes, Pages::Huge)), 0),
         };
         Floats { ptr: chunk.pointer(at), len, chunk: Some(chunk) }
     }
@@ -122,21 +128,32 @@ fn take(bytes: usize) -> (Arc<Chunk>, usize) {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let (chunk, at) = match open.0.upgrade() {
         Some(chunk) if open.1 + bytes <= CHUNK_BYTES => (chunk, open.1),
-        _ => (Arc::new(Chunk::new(CHUNK_BYTES)), 0),
+        _ => (Arc::new(Chunk::new(CHUNK_BYTES, Pages::Huge)), 0),
     };
     *open = (Arc::downgrade(&chunk), at + bytes);
     (chunk, at)
 }
 
+/// Of what size the pages of a chunk should be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Ordinary,
+    Huge,
+}
+
 impl Chunk {
-    fn new(bytes: usize) -> Chunk {
-        let padded = bytes.checked_add(HUGE_PAGE_BYTES).expect("a buffer larger than the address space");
+    fn new(bytes: usize, pages: Pages) -> Chunk {
+        // a page is aligned well enough for anything but a huge page
+        let alignment = if pages == Pages::Huge { HUGE_PAGE_BYTES } else { ALIGNMENT_BYTES };
+        let padded = bytes.checked_add(alignment).expect("a buffer larger than the address space");
         let memory = MmapOptions::new().len(padded).map_anon();
         let mut memory = memory.unwrap_or_else(|reason| panic!("no memory for {bytes} bytes: {reason}"));
-        let offset = memory.as_ptr().align_offset(HUGE_PAGE_BYTES);
-        // A system that refuses gives ordinary pages, which is slower and no error.
+        let offset = memory.as_ptr().align_offset(alignment);
         #[cfg(target_os = "linux")]
-        let _ = memory.advise_range(memmap2::Advice::HugePage, offset, bytes);
+        if pages == Pages::Huge {
+            // A system that refuses gives ordinary pages, which is slower and no error.
+            let _ = memory.advise_range(memmap2::Advice::HugePage, offset, bytes);
+        }
         let start = NonNull::from(&mut memory[offset..]).cast();
         Chunk { start, bytes, _memory: memory }
     }
@@ -146,5 +163,39 @@ impl Chunk {
         assert!(at < self.bytes);
         // SAFETY: within the mapping, as just asserted.
         unsafe { self.start.add(at) }.cast()
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    /// Bytes in memory of the mapping that holds an address.
+    fn resident(address: usize) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let holds = |line: &&str| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let number = |hex: &str| usize::from_str_radix(hex, 16).ok();
+            range.and_then(|(from, to)| Some(number(from)? <= address && address < number(to)?)).unwrap_or(false)
+        };
+        let mut lines = maps.lines().skip_while(|line| !holds(line));
+        let line = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// A cache has room for all positions of a model, and most conversations are short.
+    #[test]
+    fn zeros_take_memory_only_once_they_are_touched() {
+        const LEN: usize = 256 << 20;
+        for make in [Floats::zeroed, Floats::zeroed_huge, Floats::zeroed_arena] {
+            let mut floats = make(LEN);
+            assert_eq!((floats.as_ptr() as usize % ALIGNMENT_BYTES, floats.len()), (0, LEN));
+            floats.as_mut_slice()[LEN / 2..LEN / 2 + 1000].fill(1.0);
+            assert!(floats.as_slice()[LEN / 2 + 999..LEN / 2 + 1001] == [1.0, 0.0]);
+            let resident = resident(floats.as_ptr() as usize + 2 * LEN);
+            // other tests may map memory beside it
+            assert!(resident < LEN as u64, "{resident} bytes");
+        }
     }
 }

@@ -383,17 +383,16 @@ mod tests {
             BlockType::Q5_0,
             BlockType::Q5_1,
             BlockType::Q8_0,
+            BlockType::Q2_K,
+            BlockType::Q3_K,
             BlockType::Q4_K,
             BlockType::Q5_K,
+            BlockType::Q6_K,
         ];
-        let blocks = |block_type: BlockType| {
-            let row_bytes = block_type.bytes_for(d_in).unwrap();
-            let mut bytes: Vec<u8> = (0..d_out * row_bytes).map(|i| crate::rng::mix(9, i as u64) as u8).collect();
-            for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
-                (block[1], block[3]) = (0x2c, 0x29); // factors of ordinary size
-            }
-            bytes
-        };
+        assert!(
+            BlockType::ALL.iter().all(|block_type| block_type.block_len() == 1 || block_types.contains(block_type))
+        );
+        let blocks = |block_type: BlockType| crate::check::random_blocks(block_type, d_out * d_in, 2.0, 9);
         let load = |ctx: &mut Context, what: usize, precision: Precision| -> FrozenWeight {
             let row = |n: usize, out: &mut [f32]| -> Result<(), ()> {
                 out.copy_from_slice(&values[n * d_in..(n + 1) * d_in]);
@@ -463,10 +462,14 @@ mod tests {
                 assert!(got == expected, "{what} {isa:?} {precision:?} {t} rows");
             }
             let bytes = load(&mut Context::cpu(1), what, Precision::Bf16).bytes() as f64 / (96 * d_in) as f64;
-            assert!(
-                bytes <= [0.5626, 1.1251].get(what).copied().unwrap_or(1.1251),
-                "{what}: {bytes} bytes a parameter"
-            );
+            let most = match what.checked_sub(2).map(|i| block_types[i]) {
+                None => [0.5625, 1.125][what],
+                Some(BlockType::Q2_K) => 0.5,
+                Some(BlockType::Q3_K | BlockType::Q4_0 | BlockType::Q4_1 | BlockType::Q4_K) => 0.625,
+                Some(BlockType::Q6_K) => 0.875,
+                Some(_) => 1.125,
+            };
+            assert!(bytes <= most + 1e-4, "{what}: {bytes} bytes a parameter");
         }
     }
 }

@@ -100,7 +100,7 @@ impl FrozenWeight {
     ) -> Result<Option<FrozenWeight>, E> {
         assert!(d_in.is_multiple_of(how.block()), "{d_in} inputs are no whole blocks of {}", how.block());
         let panels = match how {
-            Quantization::Nf4 => Panels::nf4(precision, (d_out, d_in), row)?,
+            Quantization::Nf4 => Panels::nf4(ctx.isa(), precision, (d_out, d_in), row)?,
             Quantization::Int8 => {
                 let bytes = BlockType::Q8_0.bytes_for(d_in).unwrap_or(0) * d_out;
                 let (mut values, mut blocks) = (vec![0f32; d_in], Vec::with_capacity(bytes));
@@ -205,6 +205,9 @@ impl FrozenWeight {
         d_in: usize,
         row: impl Fn(usize) -> &'a [u8],
     ) -> Option<FrozenWeight> {
+        if !quant::has_whole_scales(block_type) {
+            return None;
+        }
         let panels = CodedPanels::pack(block_type, (d_out, d_in), &row)?;
         let body = match ctx.device() {
             Device::Cpu => Body::Coded(panels),

@@ -13,8 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A file whose weights are not in blocks that could be kept.
     #[error(
-        "student.quantize = \"as-is\": the weights of {path} are stored as {dtype}, of which nothing can be kept; give a GGUF file in Q4_0, Q4_1, \
-         Q5_0, Q5_1, Q8_0, Q4_K or Q5_K, or set student.quantize to \"nf4\", \"int8\" or \"none\"",
+        "student.quantize = \"as-is\": the weights of {path} are stored as {dtype}, of which nothing can be kept; give a GGUF file in blocks of \
+         Q4_0 to Q8_0 or Q2_K to Q6_K, or set student.quantize to \"nf4\", \"int8\" or \"none\"",
         path = path.display()
     )]
     NotQuantized {

@@ -44,7 +44,15 @@ impl Files {
     pub(crate) fn path_of(&self, name: &str) -> &Path {
         match self {
             Files::Folder(weights) => weights.path_of(name),
-            Files::Gguf(file) => file.path(),
+            Files::Gguf(file) => file.path_of(name),
+        }
+    }
+
+    /// Gives the memory of a tensor's bytes back, which can be read again.
+    pub(crate) fn release(&self, name: &str) {
+        match self {
+            Files::Folder(weights) => weights.release(name),
+            Files::Gguf(file) => file.release(name),
         }
     }
 

@@ -48,7 +48,7 @@ impl Weights {
         self.files.path()
     }
 
-    /// The tensor in a role, which must be one of the layout.
+    /// The tensor in a role, which must be one of the layout. When it is dropped, the memory of its bytes is given back.
     ///
     /// # Errors
     /// If it has another shape than the config asks for, or a type that is not decoded here.
@@ -60,20 +60,7 @@ impl Weights {
             Files::Gguf(_) => (wanted.gguf_rows, 0.0, -wanted.folder_offset),
         };
         let tensor = Tensor::new(self.files.path_of(name), self.files.view(name)?, &wanted.shape, order)?;
-        Ok(Tensor { offset, folder_offset, ..tensor })
-    }
-
-    /// The bytes of all tensors as they are stored.
-    ///
-    /// # Errors
-    /// If a tensor's place in its file makes no sense.
-    pub fn bytes(&self) -> Result<u64> {
-        match &self.files {
-            Files::Folder(weights) => {
-                weights.tensors().map(|tensor| Ok(tensor?.bytes.len() as u64)).sum::<Result<u64>>()
-            }
-            Files::Gguf(file) => Ok(file.tensors().map(|tensor| tensor.bytes.len() as u64).sum()),
-        }
+        Ok(Tensor { offset, folder_offset, _pages: Some(Pages { files: &self.files, name }), ..tensor })
     }
 
     /// How most of the weights are stored: the type of the first linear of the first layer.
@@ -109,6 +96,21 @@ pub struct Tensor<'a> {
     offset: f32,
     /// What is added to stored values where a Hugging Face folder holds them.
     folder_offset: f32,
+    _pages: Option<Pages<'a>>,
+}
+
+/// Gives a tensor's memory back when whoever read it is done: a model is read once, and its mapped file would count as memory of the
+/// process, beside what was made of it.
+#[derive(Debug)]
+struct Pages<'a> {
+    files: &'a Files,
+    name: &'a str,
+}
+
+impl Drop for Pages<'_> {
+    fn drop(&mut self) {
+        self.files.release(self.name);
+    }
 }
 
 impl<'a> Tensor<'a> {
@@ -129,7 +131,7 @@ impl<'a> Tensor<'a> {
                 known.join(", ")
             ))
         })?;
-        Ok(Tensor { path, view, block_type, order, offset: 0.0, folder_offset: 0.0 })
+        Ok(Tensor { path, view, block_type, order, offset: 0.0, folder_offset: 0.0, _pages: None })
     }
 
     /// The shape, outermost first.

@@ -33,6 +33,23 @@ pub(crate) fn allow_negative_numbers(command: Command) -> Command {
     command.mut_args(takes_sign).mut_subcommands(allow_negative_numbers)
 }
 
+/// Units of bytes, as Hugging Face's tools write them, in capitals.
+const UNITS: [(&str, u64); 6] =
+    [("KIB", 1 << 10), ("MIB", 1 << 20), ("GIB", 1 << 30), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+
+/// Reads a size of a file: a number of bytes, or of larger units.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_uppercase();
+    let unit = UNITS.iter().find_map(|(name, bytes)| Some((upper.strip_suffix(name)?.trim_end(), *bytes)));
+    let (digits, unit) = unit.unwrap_or((upper.as_str(), 1));
+    // a whole number is exact, whatever its size
+    let whole = digits.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+    let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let decimal = || digits.parse().ok().map(|number: f64| number * unit as f64).filter(|bytes| *bytes < 1e18);
+    let size = whole.or_else(|| decimal().filter(|_| is_decimal).map(|bytes| bytes as u64)).filter(|bytes| *bytes > 0);
+    size.ok_or_else(|| "it must be a number of bytes, such as 4GB, 500MB or 1GiB".to_owned())
+}
+
 /// Whether the value of an option is a number.
 #[cfg(test)]
 pub(crate) fn is_number(argument: &Arg) -> bool {
@@ -66,5 +83,27 @@ mod tests {
         let any = integer::<usize>(1..=u64::MAX);
         assert_eq!(any("18446744073709551615").map(|number| number as u64), Ok(u64::MAX));
         assert_eq!(any("0"), Err("it must be a whole number of 1 or more".to_owned()));
+    }
+
+    #[test]
+    fn a_size_has_the_units_of_hugging_face() {
+        for (text, size) in [
+            ("4GB", 4_000_000_000),
+            ("500MB", 500_000_000),
+            ("10 kb", 10_000),
+            ("1GiB", 1 << 30),
+            ("1.5GB", 1_500_000_000),
+            ("123", 123),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for text in ["", "0", "0GB", "GB", "-1GB", "4TB", "1e3MB", "infGB", "99999999999GB", "0.0001KB", "4 G B"] {
+            assert_eq!(
+                bytes(text),
+                Err("it must be a number of bytes, such as 4GB, 500MB or 1GiB".to_owned()),
+                "{text}"
+            );
+        }
     }
 }

@@ -4,6 +4,8 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use aludel_formats::gguf;
+
 use crate::error::{Error, Result};
 
 /// 16 hexadecimal digits for a model and its adapter.
@@ -50,7 +52,7 @@ pub fn bytes(model: &Path) -> Result<u64> {
 /// # Errors
 /// Files that cannot be read.
 pub fn fingerprint_as(model: &Path, named: &Path) -> Result<String> {
-    if model.is_dir() {
+    if model.is_dir() || files(model)?.len() > 1 {
         return fingerprint(model, None);
     }
     let mut hasher = blake3::Hasher::new();
@@ -68,10 +70,11 @@ pub fn fields_fingerprint(fields: &serde_json::Map<String, serde_json::Value>) -
     (!fields.is_empty()).then(|| blake3::hash(&text).to_hex()[..16].to_owned())
 }
 
-/// A file itself; of a folder the weights, the config and what makes its text.
+/// A file itself, with the other parts where it was split; of a folder the weights, the config and what makes its text.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        let parts = gguf::parts_by_name(path);
+        return Ok(parts.into_iter().filter(|part| part == path || aludel_files::is_there(part)).collect());
     }
     let entries = std::fs::read_dir(path).map_err(aludel_formats::Error::io(path, "read the model's folder"))?;
     let counts = |file: &PathBuf| {

@@ -38,8 +38,8 @@ pub struct OnlineTeacher {
 /// Whether weights are read, or only outlined to plan with.
 #[derive(Clone, Copy)]
 pub enum Loading<'a> {
-    /// Read; asked before each weight whether to go on.
-    Read(&'a dyn Fn() -> ControlFlow<()>),
+    /// Read; told how many weights of how many are read, and asked whether to go on.
+    Read(&'a dyn Fn(u64, u64) -> ControlFlow<()>),
     /// Not read.
     Outline,
 }

@@ -42,6 +42,13 @@ pub enum Event<'a> {
         /// Bytes in all.
         total: u64,
     },
+    /// The student is being loaded.
+    Loading {
+        /// Weights read.
+        done: u64,
+        /// Weights in all.
+        total: u64,
+    },
     /// Data is being tokenised.
     Tokenising(BuildProgress),
     /// The rows of new tokens are being made likely in their places.

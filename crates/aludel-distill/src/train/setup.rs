@@ -222,9 +222,16 @@ pub(super) fn load_learner(
     opened: &OpenedStudent,
     resumed: &Resumed,
     watch: StopCheck<'_>,
+    observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Learner> {
     let (recipe, checkpoint) = (&claimed.recipe, resumed.checkpoint.as_deref());
-    let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, watch)?;
+    observe(Event::Stage(Stage::Loading));
+    let observe = RefCell::new(observe);
+    let watch = |done, total| {
+        observe.borrow_mut()(Event::Loading { done, total });
+        watch()
+    };
+    let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, &watch)?;
     match (checkpoint, &recipe.train.init_adapter) {
         (Some(path), _) => checkpoint::restore_moments(path, &mut learner)?,
         (None, Some(folder)) => init_adapter::check(&learner.adapter, &opened.student.config, folder, &recipe.lora)?,

@@ -42,7 +42,10 @@ fn shared() -> &'static Shared {
         assert!(summary.final_train_loss.unwrap() < 2.0, "{:?}", summary.final_train_loss);
         let merged = at("merged");
         let opened = Student::open(&base).unwrap();
-        merge::merge(&opened, &at("learnt/adapter"), &merged, Dtype::F32, &mut |_, _| {}, |_| Ok(())).unwrap();
+        merge::merge(&opened, &at("learnt/adapter"), &merged, merge::Stored::new(Dtype::F32), &mut |_, _| {}, |_| {
+            Ok(())
+        })
+        .unwrap();
         let teacher = student.with_weights_of(&merged);
         drop(opened);
         Shared { folder, student, teacher }

@@ -74,7 +74,7 @@ impl Teacher for Shifted {
 fn predictions(recipe: &Recipe, by: i32) -> (Predictions, usize) {
     let student = Student::open(recipe.student_model().unwrap()).unwrap();
     let mut ctx = context(&recipe.student).unwrap();
-    let loading = Loading::Read(&|| ControlFlow::Continue(()));
+    let loading = Loading::Read(&|_, _| ControlFlow::Continue(()));
     let length = recipe.train.max_length.limit();
     let teacher = OnlineTeacher::load(&mut ctx, &student, &recipe.distill, length, loading).unwrap();
     let rows = rows(&student, recipe);

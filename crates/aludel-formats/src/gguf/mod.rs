@@ -1,4 +1,4 @@
-//! GGUF, the one-file format of llama.cpp: a checked reader over a mapped file, a writer, and the metadata values
+//! GGUF, the format of llama.cpp, of one file or several parts: a checked reader over a mapped file, a writer, and the metadata values
 //! that both share. What the keys and tensor names mean is left to the callers.
 //!
 //! The layout (version 3, and 2 which differs in nothing read here), all little-endian: magic, version, tensor count,
@@ -8,12 +8,14 @@
 mod head;
 mod metadata;
 mod reader;
+mod split;
 mod value;
 mod writer;
 
 pub use head::architecture;
 pub use metadata::{FromValue, Metadata};
 pub use reader::File;
+pub use split::parts_by_name;
 pub use value::{Array, Value};
 pub use writer::Writer;
 

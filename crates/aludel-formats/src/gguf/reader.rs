@@ -6,13 +6,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use super::metadata::Metadata;
+use super::split::Part;
 use super::value::{ARRAY_TYPE_ID, Array, Value};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MOST_DIMENSIONS};
 use crate::error::{Error, Result, nearest};
-use crate::mapping::map_file;
+use crate::mapping::{Mapped, map_file};
 use crate::tensor::{Dtype, TensorView, byte_count, ggml_type_name};
 
 /// The longest key or tensor name; the format's own limit for keys.
@@ -23,14 +22,17 @@ const LONGEST_HEADER_BYTES: usize = 128 << 20;
 /// Maximum alignment; published files use 32, the largest pages are 2 MiB.
 const LARGEST_ALIGNMENT: u32 = 1 << 21;
 
-/// An open GGUF file whose structure has been checked from end to end.
+/// An open GGUF file, or all parts of one, whose structure has been checked from end to end.
 #[derive(Debug)]
 pub struct File {
+    /// As it was given.
     path: PathBuf,
-    map: Mmap,
     version: u32,
+    /// Of the first part.
     metadata: Metadata,
-    tensors: Vec<Entry>,
+    parts: Vec<(PathBuf, Mapped)>,
+    /// Each with the number of its part.
+    tensors: Vec<(usize, Entry)>,
     index: HashMap<String, usize>,
 }
 
@@ -44,23 +46,56 @@ struct Entry {
 }
 
 impl File {
-    /// Maps the file and checks all of its structure.
+    /// Maps the file and checks all of its structure. Of a file that was split, any part stands for all of them.
     ///
     /// # Errors
     /// A variant of [`enum@Error`] for each way in which a GGUF file can be malformed, truncated, inconsistent or
-    /// unsupported.
+    /// unsupported; [`Error::MissingPart`].
     pub fn open(path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
-        let map = map_file(path)?;
-        let parsed = parse(path, &map)?;
-        Ok(File {
+        let given = open_one(path)?;
+        let Some(part) = Part::of(&given.1.metadata)? else {
+            return File::of_parts(path, vec![(path.to_owned(), given)]);
+        };
+        let mut given = Some(given);
+        let mut opened = Vec::new();
+        for (number, file) in part.files(path)?.into_iter().enumerate() {
+            if number != part.number && !aludel_files::is_there(&file) {
+                return Err(Error::MissingPart { path: path.to_owned(), part: file, count: part.count });
+            }
+            let one = match given.take_if(|_| number == part.number) {
+                Some(given) => given,
+                None => open_one(&file)?,
+            };
+            part.check_other(&file, number, &one.1.metadata)?;
+            opened.push((file, one));
+        }
+        part.check_tensors(path, opened.iter().map(|(_, (_, parsed))| parsed.tensors.len()).sum())?;
+        File::of_parts(path, opened)
+    }
+
+    fn of_parts(path: &Path, opened: Vec<(PathBuf, (Mapped, Parsed))>) -> Result<File> {
+        let mut file = File {
             path: path.to_owned(),
-            version: parsed.version,
-            metadata: parsed.metadata,
-            tensors: parsed.tensors,
-            index: parsed.index,
-            map,
-        })
+            version: 0,
+            metadata: Metadata::default(),
+            parts: Vec::new(),
+            tensors: Vec::new(),
+            index: HashMap::new(),
+        };
+        for (number, (path, (map, parsed))) in opened.into_iter().enumerate() {
+            if number == 0 {
+                (file.version, file.metadata) = (parsed.version, parsed.metadata);
+            }
+            for entry in parsed.tensors {
+                if file.index.insert(entry.name.clone(), file.tensors.len()).is_some() {
+                    return Err(Error::Duplicate { path, what: "tensor", name: entry.name });
+                }
+                file.tensors.push((number, entry));
+            }
+            file.parts.push((path, map));
+        }
+        Ok(file)
     }
 
     /// The path that was opened.
@@ -68,12 +103,17 @@ impl File {
         &self.path
     }
 
+    /// The part that holds the tensor of that name; the path that was opened, if none does.
+    pub fn path_of(&self, name: &str) -> &Path {
+        self.index.get(name).map_or(&self.path, |index| &self.parts[self.tensors[*index].0].0)
+    }
+
     /// The format version that the file states.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The keys and values.
+    /// The keys and values, of the first part.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -86,7 +126,7 @@ impl File {
         self.find_tensor(name).ok_or_else(|| Error::MissingTensor {
             path: self.path.clone(),
             name: name.to_owned(),
-            nearest: nearest(name, self.tensors.iter().map(|entry| entry.name.as_str())),
+            nearest: nearest(name, self.tensors.iter().map(|(_, entry)| entry.name.as_str())),
         })
     }
 
@@ -95,26 +135,40 @@ impl File {
         self.index.get(name).map(|index| self.view(&self.tensors[*index]))
     }
 
-    /// All tensors, in the file's order.
+    /// All tensors, in the order of parts and in them the file's order.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = TensorView<'_>> {
         self.tensors.iter().map(|entry| self.view(entry))
     }
 
-    fn view<'a>(&'a self, entry: &'a Entry) -> TensorView<'a> {
+    /// Gives the memory of a tensor that was read back to the system, since mapped bytes count as the process's memory from their
+    /// first use on. They can be read again.
+    pub fn release(&self, name: &str) {
+        if let Some(index) = self.index.get(name) {
+            let (part, entry) = &self.tensors[*index];
+            self.parts[*part].1.release(&entry.bytes);
+        }
+    }
+
+    fn view<'a>(&'a self, (part, entry): &'a (usize, Entry)) -> TensorView<'a> {
         TensorView {
             name: &entry.name,
             dtype: entry.dtype,
             shape: entry.shape.clone(),
-            bytes: &self.map[entry.bytes.clone()],
+            bytes: &self.parts[*part].1[entry.bytes.clone()],
         }
     }
+}
+
+fn open_one(path: &Path) -> Result<(Mapped, Parsed)> {
+    let map = map_file(path)?;
+    let parsed = parse(path, &map)?;
+    Ok((map, parsed))
 }
 
 struct Parsed {
     version: u32,
     metadata: Metadata,
     tensors: Vec<Entry>,
-    index: HashMap<String, usize>,
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
@@ -133,8 +187,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed> {
         tensors.push(place(path, bytes.len(), data_start, alignment, entry, offset)?);
     }
     check_overlap(path, &tensors)?;
-    let index = tensors.iter().enumerate().map(|(index, entry)| (entry.name.clone(), index)).collect();
-    Ok(Parsed { version, metadata, tensors, index })
+    Ok(Parsed { version, metadata, tensors })
 }
 
 fn read_version(cursor: &mut Cursor<'_>) -> Result<u32> {

@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, nearest};
 use crate::folder::list_files;
 use crate::json::read_json;
-use crate::mapping::map_file;
+use crate::mapping::{Mapped, map_file};
 use crate::tensor::{Dtype, TensorView};
 
 pub use save::{DEFAULT_MAX_SHARD_BYTES, hf_metadata, save_file, save_sharded};
@@ -38,7 +37,7 @@ pub struct Weights {
 #[derive(Debug)]
 struct OpenFile {
     path: PathBuf,
-    map: Mmap,
+    map: Mapped,
     metadata: HashMap<String, String>,
     entries: Vec<Entry>,
 }
@@ -114,6 +113,15 @@ impl Weights {
             return Err(Error::MissingTensor { path: self.path.clone(), name: name.to_owned(), nearest });
         };
         self.files[*file].view(*place)
+    }
+
+    /// Gives the memory of a tensor that was read back to the system, since mapped bytes count as the process's memory from their
+    /// first use on. They can be read again.
+    pub fn release(&self, name: &str) {
+        if let Some((file, place)) = self.index.get(name) {
+            let file = &self.files[*file];
+            file.map.release(&file.entries[*place].bytes);
+        }
     }
 
     /// All tensors, sorted by name; a type that is not read here is an error in its place.

@@ -14,8 +14,8 @@ use crate::atomic;
 use crate::error::{Error, Result};
 use crate::tensor::TensorSpec;
 
-/// The size up to which tensors share a shard, as Hugging Face's tools have it: 5 GB.
-pub const DEFAULT_MAX_SHARD_BYTES: u64 = 5_000_000_000;
+/// The size up to which tensors share a shard: 4 GB, below the limit on file sizes of FAT32 and of 32-bit tools.
+pub const DEFAULT_MAX_SHARD_BYTES: u64 = 4_000_000_000;
 
 /// The metadata that transformers writes and requires: `{"format": "pt"}`.
 pub fn hf_metadata() -> BTreeMap<String, String> {

@@ -3,8 +3,7 @@
 //! rows that a task multiplies it with. Products with integers are `quantized`'s matter.
 
 use super::pack::put;
-use super::quantized::CodedPanels;
-use super::{NR, Precision};
+use super::{CodedPanels, NR, Precision};
 use crate::floats::Floats;
 use crate::quant::nf4::{self, LEVELS, Scales};
 use crate::simd::{Isa, multiversion};
@@ -56,6 +55,7 @@ pub(super) struct Nf4Panels {
 impl Nf4Panels {
     /// Quantises rows as they come; the first error of `row` is returned.
     pub(super) fn quantise<E>(
+        isa: Isa,
         (n, k): (usize, usize),
         mut row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<Nf4Panels, E> {
@@ -66,7 +66,7 @@ impl Nf4Panels {
         let (mut values, mut codes, mut scales) = (vec![0f32; k], vec![0u8; k], vec![0f32; n * blocks]);
         for (output, scales) in scales.chunks_mut(blocks.max(1)).enumerate().take(n) {
             row(output, &mut values)?;
-            nf4::quantise(&values, &mut codes, scales);
+            nf4::quantise_row(isa, &values, &mut codes, scales);
             let first = output / NR * (k / CODES) * NR + output % NR;
             for (word, codes) in words[first..].iter_mut().step_by(NR).zip(codes.chunks_exact(CODES)) {
                 *word = codes.iter().rev().fold(0, |word, code| word << 4 | u32::from(*code));

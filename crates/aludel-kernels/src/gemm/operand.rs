@@ -32,11 +32,12 @@ impl Panels {
 
     /// Quantises the rows of a weight to NF4. The first error of `row` is returned.
     pub(crate) fn nf4<E>(
+        isa: Isa,
         precision: Precision,
         (n, k): (usize, usize),
         row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<Panels, E> {
-        Ok(Panels { precision, n, k, body: Body::Stored(Stored::Nf4(Nf4Panels::quantise((n, k), row)?)) })
+        Ok(Panels { precision, n, k, body: Body::Stored(Stored::Nf4(Nf4Panels::quantise(isa, (n, k), row)?)) })
     }
 
     /// [`Panels::nf4`] of zeros, to plan with.

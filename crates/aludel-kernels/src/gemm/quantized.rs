@@ -6,158 +6,17 @@
 
 use half::f16;
 
-use super::operand::row_squares;
-use super::pack::put;
-use super::{Init, NR, Precision};
+use super::Init;
+use super::coded::{CodedPanels, FACTORS_BYTES, GROUP, PANEL, codes_bytes};
 use crate::device::{Context, Mat, View, assert_apart};
-use crate::floats::Floats;
 use crate::profile::Kind;
-use crate::quant::{BlockType, CODES, Coded, code_bits, codes};
+use crate::quant::CODES;
 use crate::simd::{Isa, multiversion};
 
-/// Outputs of a panel.
-const PANEL: usize = 16;
 /// Panels of one task.
 const PANELS_PER_TASK: usize = 4;
-/// Codes that one integer product takes together, for one output.
-const GROUP: usize = 4;
 /// Rows whose sums are held in registers at once.
 const ROWS: usize = 8;
-
-/// A quantised weight `[d_out, d_in]`: panels of 16 outputs, `[panel][block of 32 inputs]`, each block holding its codes
-/// `[group of 4 inputs][output][4]`, then 16 scales and 16 offsets as f16. Codes of at most 4 bits lie two in a byte: those of an even
-/// group low, of the next group high. Factors of the K encodings, which are products, are rounded to f16; all others are f16 as stored.
-pub(crate) struct CodedPanels {
-    is_nibbles: bool,
-    n: usize,
-    k: usize,
-    bytes: Floats,
-}
-
-impl CodedPanels {
-    /// Packs the stored rows of a tensor; `row(n)` gives the bytes of row n. `None` for encodings that are not of this form, and where a
-    /// factor is beyond what f16 holds.
-    pub(crate) fn pack<'a>(
-        block_type: BlockType,
-        (n, k): (usize, usize),
-        row: impl Fn(usize) -> &'a [u8],
-    ) -> Option<CodedPanels> {
-        let mut packed = CodedPanels::zeroed(block_type, (n, k))?;
-        let (is_nibbles, blocks) = (packed.is_nibbles, k / CODES);
-        let codes_size = codes_bytes(is_nibbles);
-        let size = codes_size + FACTORS_BYTES;
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(packed.bytes.as_mut_slice());
-        let mut is_finite = true;
-        for output in 0..n {
-            codes(block_type, row(output), |i, Coded { scale, offset, codes }| {
-                let block = &mut bytes[(output / PANEL * blocks + i) * size..][..size];
-                let lane = output % PANEL;
-                for (at, code) in codes.into_iter().enumerate() {
-                    let (group, within) = (at / GROUP, lane * GROUP + at % GROUP);
-                    if is_nibbles {
-                        block[group / 2 * PANEL * GROUP + within] |= code << (group % 2 * 4);
-                    } else {
-                        block[group * PANEL * GROUP + within] = code;
-                    }
-                }
-                for (place, value) in [(lane, f16::from_f32(scale)), (PANEL + lane, f16::from_f32(offset))] {
-                    is_finite &= value.is_finite();
-                    block[codes_size + 2 * place..][..2].copy_from_slice(&value.to_le_bytes());
-                }
-            });
-        }
-        is_finite.then_some(packed)
-    }
-
-    /// Zeros, no page of which is touched: as [`CodedPanels::pack`] would make them.
-    pub(crate) fn zeroed(block_type: BlockType, (n, k): (usize, usize)) -> Option<CodedPanels> {
-        let is_nibbles = code_bits(block_type)? <= 4;
-        let size = codes_bytes(is_nibbles) + FACTORS_BYTES;
-        let bytes = Floats::zeroed_huge(n.div_ceil(PANEL) * (k / CODES) * size / 4);
-        k.is_multiple_of(CODES).then_some(CodedPanels { is_nibbles, n, k, bytes })
-    }
-
-    /// Outputs and inputs.
-    pub(super) fn shape(&self) -> (usize, usize) {
-        (self.n, self.k)
-    }
-
-    /// Decodes inputs `32·chunk .. 32·(chunk + 1)` of [`NR`] outputs, as `decoded` asks.
-    pub(super) fn decode(&self, isa: Isa, precision: Precision, panel: usize, chunk: usize, out: &mut [u32]) {
-        let size = codes_bytes(self.is_nibbles) + FACTORS_BYTES;
-        for part in 0..NR / PANEL {
-            let panel = panel * (NR / PANEL) + part;
-            if panel * PANEL < self.n {
-                let block = &self.panel(panel)[chunk * size..(chunk + 1) * size];
-                decode(isa, precision, block, self.is_nibbles, out, part * PANEL);
-            } else {
-                out.chunks_exact_mut(NR).for_each(|unit| unit[part * PANEL..(part + 1) * PANEL].fill(0));
-            }
-        }
-    }
-
-    /// The sum of squares of each row.
-    pub(crate) fn row_squares(&self, isa: Isa) -> Vec<f32> {
-        row_squares(Precision::F32, (self.n, self.k / CODES), |panel, chunk, out| {
-            self.decode(isa, Precision::F32, panel, chunk, out);
-            out.len()
-        })
-    }
-
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len() * 4
-    }
-
-    fn panel(&self, panel: usize) -> &[u8] {
-        let size = self.k / CODES * (codes_bytes(self.is_nibbles) + FACTORS_BYTES);
-        &bytemuck::cast_slice(self.bytes.as_slice())[panel * size..(panel + 1) * size]
-    }
-}
-
-multiversion! {
-    /// One block of a panel to lanes `first_lane ..`.
-    fn decode(precision: Precision, block: &[u8], is_nibbles: bool, out: &mut [u32], first_lane: usize) {
-        let (codes, factors) = block.split_at(codes_bytes(is_nibbles));
-        let factors: &[[u8; 2]] = factors.as_chunks().0;
-        let [mut scales, mut offsets] = [[0f32; PANEL]; 2];
-        for lane in 0..PANEL {
-            scales[lane] = widened(u16::from_le_bytes(factors[lane]));
-            offsets[lane] = widened(u16::from_le_bytes(factors[PANEL + lane]));
-        }
-        for group in 0..CODES / GROUP {
-            let (place, shift, mask) = match is_nibbles {
-                true => (group / 2, group % 2 * 4, 15),
-                false => (group, 0, 255),
-            };
-            let words: &[[u8; 4]] = codes[place * PANEL * GROUP..(place + 1) * PANEL * GROUP].as_chunks().0;
-            for lane in 0..PANEL {
-                let word = u32::from_le_bytes(words[lane]) >> shift;
-                // not fused: the same bits on every instruction set, and those of the file where its factors are f16
-                let value = |at: u32| (word >> (8 * at) & mask) as f32 * scales[lane] + offsets[lane];
-                for half in 0..GROUP / 2 {
-                    let (first, second) = (value(2 * half as u32), value(2 * half as u32 + 1));
-                    put(precision, out, group * GROUP / 2 + half, first_lane + lane, first, second);
-                }
-            }
-        }
-    }
-}
-
-/// A finite f16 as f32.
-#[inline(always)]
-fn widened(bits: u16) -> f32 {
-    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000); // 2¹¹²
-    f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
-}
-
-/// Bytes of the scales and offsets of a block.
-const FACTORS_BYTES: usize = 2 * 2 * PANEL;
-
-/// Bytes of the codes of a block.
-const fn codes_bytes(is_nibbles: bool) -> usize {
-    PANEL * CODES / if is_nibbles { 2 } else { 1 }
-}
 
 /// Rows of x in 8 bits, in scratch: `[row][k]` bytes, and for every 32 of them the scale s and s·Σq.
 #[derive(Clone, Copy, Debug)]
@@ -219,7 +78,11 @@ multiversion! {
 
 /// `c = init + x·Wᵀ`, x rounded by [`round_rows`].
 pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels, init: Init, c: Mat) {
-    assert_eq!((x.k, x.quants.rows(), weight.n), (weight.k, c.rows(), c.cols()), "operands of different shapes");
+    assert_eq!(
+        (x.k, x.quants.rows(), weight.shape().0),
+        (weight.shape().1, c.rows(), c.cols()),
+        "operands of different shapes"
+    );
     if ctx.planning() || c.rows() == 0 {
         return;
     }
@@ -236,7 +99,7 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
         c: ctx.view(c),
         isa: ctx.isa(),
     };
-    let panels = weight.n.div_ceil(PANEL);
+    let panels = weight.shape().0.div_ceil(PANEL);
     ctx.parallel(panels.div_ceil(PANELS_PER_TASK), |task| {
         for panel in task * PANELS_PER_TASK..panels.min((task + 1) * PANELS_PER_TASK) {
             for row in (0..job.c.rows).step_by(ROWS) {
@@ -260,7 +123,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// At most [`ROWS`] rows of C and one panel of its columns.
     fn tile(&self, panel: usize, row: usize, rows: usize) {
-        let (column, columns) = (panel * PANEL, PANEL.min(self.weight.n - panel * PANEL));
+        let (column, columns) = (panel * PANEL, PANEL.min(self.weight.shape().0 - panel * PANEL));
         let mut sums = [[0f32; PANEL]; ROWS];
         for (r, sums) in sums.iter_mut().enumerate().take(rows) {
             // SAFETY: only this task touches these columns of C; the source is only read, and apart from C (asserted).
@@ -284,7 +147,7 @@ impl Job<'_> {
                 blocks,
             }
         };
-        add_products(self.isa, self.weight.panel(panel), self.weight.is_nibbles, &x, &mut sums[..rows]);
+        add_products(self.isa, self.weight.panel(panel), self.weight.is_nibbles(), &x, &mut sums[..rows]);
         for (r, sums) in sums.iter().enumerate().take(rows) {
             // SAFETY: as above.
             unsafe { self.c.part_mut(row + r, column, columns) }.copy_from_slice(&sums[..columns]);
@@ -427,9 +290,8 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{largest_difference, random, wide};
-    use crate::quant::decode_row;
-    use crate::rng;
+    use crate::check::{largest_difference, random, random_blocks, wide};
+    use crate::quant::{BlockType, decode_row};
 
     #[test]
     fn products_are_those_of_the_decoded_weight() {
@@ -437,10 +299,7 @@ mod tests {
             for (m, n) in [(1, 16), (3, 40), (19, 7)] {
                 let k = 512;
                 let row_bytes = block_type.bytes_for(k).unwrap();
-                let mut bytes: Vec<u8> = (0..n * row_bytes).map(|i| rng::mix(5, i as u64) as u8).collect();
-                for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
-                    (block[1], block[3]) = (0x2c, 0xa9); // scales of ordinary size
-                }
+                let bytes = random_blocks(block_type, n * k, 2.0, 5);
                 let panels =
                     CodedPanels::pack(block_type, (n, k), |row| &bytes[row * row_bytes..(row + 1) * row_bytes])
                         .unwrap();

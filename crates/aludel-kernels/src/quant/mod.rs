@@ -5,7 +5,7 @@
 mod codes;
 pub(crate) mod nf4;
 
-pub(crate) use codes::{CODES, Coded, code_bits, codes};
+pub(crate) use codes::{CODES, Coded, codes, has_codes, has_whole_scales};
 
 use half::{bf16, f16};
 
@@ -316,10 +316,7 @@ fn q3_k(block: &[u8; 110], out: &mut [f32; SUPER]) {
     let scale = scale_at(block, 108);
     let packed = &block[96..108];
     for (sub, values) in out.chunks_exact_mut(16).enumerate() {
-        // Sixteen 6-bit scales: four low bits in nibbles of bytes 0..8, two high bits in pairs of bytes 8..12.
-        let low = packed[sub % 8] >> (sub / 8 * 4) & 15;
-        let high = packed[8 + sub % 4] >> (sub / 4 * 2) & 3;
-        let sub_scale = scale * (i32::from(low | high << 4) - 32) as f32;
+        let sub_scale = scale * f32::from(six_bits(packed, sub));
         let (half, plane, start) = (sub / 8, sub % 8 / 2, sub % 2 * 16);
         for (i, value) in values.iter_mut().enumerate() {
             let low = i32::from(block[32 + half * 32 + start + i] >> (plane * 2) & 3);
@@ -327,6 +324,13 @@ fn q3_k(block: &[u8; 110], out: &mut [f32; SUPER]) {
             *value = sub_scale * (low - 4 * (1 - keep)) as f32;
         }
     }
+}
+
+/// Sixteen 6-bit scales around 32: four low bits in nibbles of bytes 0..8, two high bits in pairs of bytes 8..12.
+fn six_bits(packed: &[u8], sub: usize) -> i8 {
+    let low = packed[sub % 8] >> (sub / 8 * 4) & 15;
+    let high = packed[8 + sub % 4] >> (sub / 4 * 2) & 3;
+    (low | high << 4) as i8 - 32
 }
 
 /// `[d f16][dmin f16][scales 12][nibbles 128]`.

@@ -1,6 +1,8 @@
 //! The 4-bit NormalFloat of QLoRA (Dettmers et al., 2023) as bitsandbytes stores it: 64 values along a row under one scale, each the
 //! nearest of 16 levels; the scales of a tensor are quantised once more, to 8 bits, 256 of them under one scale.
 
+use crate::simd::{LANES, multiversion};
+
 /// Values under one scale.
 pub(crate) const BLOCK: usize = 64;
 /// Scales that are quantised together.
@@ -26,24 +28,41 @@ pub(crate) const LEVELS: [f32; 16] = [
     1.0,
 ];
 
-/// Quantises one row: a code for each value, and the largest magnitude of each block of [`BLOCK`].
-pub(crate) fn quantise(row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
-    for ((values, codes), scale) in row.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)).zip(scales) {
-        *scale = largest(values);
-        let inverse = 1.0 / scale.max(1e-38);
-        for (code, value) in codes.iter_mut().zip(values) {
-            *code = nearest(&LEVELS, (value * inverse).clamp(-1.0, 1.0));
+/// What lies between two levels and the next: a value has as many levels below it as of these.
+const MIDDLES: [f32; 15] = {
+    let mut middles = [0.0; 15];
+    let mut i = 0;
+    while i < middles.len() {
+        middles[i] = (LEVELS[i] + LEVELS[i + 1]) / 2.0;
+        i += 1;
+    }
+    middles
+};
+
+multiversion! {
+    /// Quantises one row of whole blocks: a code for each value, and the largest magnitude of each block of [`BLOCK`].
+    pub(crate) fn quantise_row(row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+        let blocks = row.as_chunks::<BLOCK>().0.iter().zip(codes.as_chunks_mut::<BLOCK>().0);
+        for ((values, codes), scale) in blocks.zip(scales) {
+            let mut lanes = [0f32; LANES];
+            for values in values.as_chunks::<LANES>().0 {
+                lanes.iter_mut().zip(values).for_each(|(lane, value)| *lane = value.abs().max(*lane));
+            }
+            *scale = largest(&lanes);
+            let inverse = 1.0 / scale.max(1e-38);
+            let scaled = values.map(|value| (value * inverse).clamp(-1.0, 1.0));
+            // of two equally near levels the lower
+            let mut counts = [0u32; BLOCK];
+            for middle in MIDDLES {
+                counts.iter_mut().zip(&scaled).for_each(|(count, x)| *count += u32::from(middle < *x));
+            }
+            codes.iter_mut().zip(counts).for_each(|(code, count)| *code = count as u8);
         }
     }
 }
 
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, value| value.abs().max(largest))
-}
-
-/// The level that is nearest to x, of two equally near ones the lower. Levels ascend.
-fn nearest(levels: &[f32], x: f32) -> u8 {
-    levels.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).take_while(|middle| *middle < x).count() as u8
 }
 
 /// The scales of a tensor, in the order of its values, as bitsandbytes keeps them.
@@ -60,12 +79,15 @@ impl Scales {
         let mean = scales.iter().map(|scale| f64::from(*scale)).sum::<f64>() / scales.len().max(1) as f64;
         let offset = mean as f32;
         let levels = dynamic_levels();
+        let middles: Vec<f32> = levels.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).collect();
         let (mut codes, mut factors) = (Vec::with_capacity(scales.len()), Vec::new());
         for chunk in scales.chunks(SCALES) {
             let centred: Vec<f32> = chunk.iter().map(|scale| scale - offset).collect();
             let factor = largest(&centred);
             let inverse = 1.0 / factor.max(1e-38);
-            codes.extend(centred.iter().map(|x| nearest(&levels, (x * inverse).clamp(-1.0, 1.0))));
+            // the nearest level, of two equally near ones the lower
+            let nearest = |x: f32| middles.partition_point(|middle| *middle < x) as u8;
+            codes.extend(centred.iter().map(|x| nearest((x * inverse).clamp(-1.0, 1.0))));
             factors.push(factor);
         }
         Scales { offset, codes, factors }
@@ -109,6 +131,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::simd::Isa;
 
     /// Tensors of `tools/golden/nf4.py`: one hexadecimal line each of weights, codes and scales.
     struct Fixture {
@@ -147,13 +170,17 @@ mod tests {
                 .map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16))
                 .collect();
             let (mut got, mut scales) = (vec![0; weights.len()], vec![0.0; weights.len() / BLOCK]);
-            for ((row, codes), scales) in
-                weights.chunks(columns).zip(got.chunks_mut(columns)).zip(scales.chunks_mut(columns / BLOCK))
-            {
-                quantise(row, codes, scales);
+            for isa in Isa::tested() {
+                got.fill(0);
+                scales.fill(0.0);
+                for ((row, codes), scales) in
+                    weights.chunks(columns).zip(got.chunks_mut(columns)).zip(scales.chunks_mut(columns / BLOCK))
+                {
+                    quantise_row(isa, row, codes, scales);
+                }
+                let packed: Vec<u8> = got.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+                assert!(packed == *codes, "codes differ with {isa:?}");
             }
-            let packed: Vec<u8> = got.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-            assert!(packed == *codes, "codes differ");
             let nested = Scales::quantise(&scales);
             assert_eq!(nested.codes, *scale_codes);
             assert_eq!(

@@ -1,5 +1,6 @@
 //! From a student's files to a decoder: every weight is read once and held as [`WeightFormat`] says.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use aludel_kernels::attention::Heads;
@@ -23,8 +24,7 @@ pub enum WeightFormat {
     Packed(Precision),
     /// Quantised while they are read, and decoded in each product of this precision. The head stays packed in it.
     Quantized(Quantization, Precision),
-    /// In the file's own quantisation, and decoded in each product of this precision; packed in it where the file has another encoding
-    /// than that of integer codes under a scale for 32 elements.
+    /// In the file's own quantisation, and decoded in each product of this precision; packed in it where the file has none.
     AsStored(Precision),
     /// In the file's own quantisation, multiplied as integers, else packed as bf16. For generation: there is no backward.
     Integers,
@@ -99,10 +99,11 @@ impl Decoder {
         format: impl Into<WeightFormat>,
         max_positions: usize,
     ) -> Result<Decoder> {
-        Decoder::load_watched(ctx, config, weights, format, max_positions, &|| ControlFlow::Continue(()))
+        Decoder::load_watched(ctx, config, weights, format, max_positions, &|_, _| ControlFlow::Continue(()))
     }
 
-    /// As [`Decoder::load`]; `watch` is asked before each weight, and may break it off.
+    /// As [`Decoder::load`]; before each tensor and after the last, `watch` is told how many weights of how many are read, and may break
+    /// it off.
     ///
     /// # Errors
     /// As [`Decoder::load`], and [`Error::Stopped`] where `watch` broke off.
@@ -112,7 +113,7 @@ impl Decoder {
         weights: &Weights,
         format: impl Into<WeightFormat>,
         max_positions: usize,
-        watch: &dyn Fn() -> ControlFlow<()>,
+        watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<Decoder> {
         Decoder::make(ctx, config, weights, (format.into(), false), max_positions, watch)
     }
@@ -127,7 +128,7 @@ impl Decoder {
         weights: &Weights,
         format: impl Into<WeightFormat>,
     ) -> Result<Decoder> {
-        Decoder::make(ctx, config, weights, (format.into(), true), 1, &|| ControlFlow::Continue(()))
+        Decoder::make(ctx, config, weights, (format.into(), true), 1, &|_, _| ControlFlow::Continue(()))
     }
 
     /// Makes the rotary table reach so many positions.
@@ -141,18 +142,28 @@ impl Decoder {
         weights: &Weights,
         (format, is_outline): (WeightFormat, bool),
         max_positions: usize,
-        watch: &dyn Fn() -> ControlFlow<()>,
+        watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<Decoder> {
         let precision = format.precision();
+        let size = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+        // a tied table is read for the embedding and for the head
+        let roles = weights.layout().tensors().map(|(role, _)| role).chain(tied_head(weights));
+        let total = roles.map(|role| size(&weights.layout().tensor(role).shape)).sum();
+        let done = Cell::new(0);
+        let ask = |more: u64| {
+            done.set(done.get() + more);
+            if watch(done.get(), total).is_break() { Err(Error::Stopped) } else { Ok(()) }
+        };
         let vector = |ctx: &mut Context, role: Role| -> Result<Mat> {
             let values = weights.tensor(role)?.values()?;
+            ask(values.len() as u64)?;
             Ok(ctx.upload_persistent(1, values.len(), &values))
         };
         let pack = |ctx: &mut Context, role: Role| -> Result<FrozenWeight> {
-            if watch().is_break() {
-                return Err(Error::Stopped);
-            }
-            format.load(ctx, &weights.tensor(role)?, role, is_outline)
+            ask(0)?;
+            let tensor = weights.tensor(role)?;
+            let weight = format.load(ctx, &tensor, role, is_outline)?;
+            ask(size(tensor.shape())).map(|()| weight)
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for n in 0..config.num_hidden_layers {
@@ -182,16 +193,14 @@ impl Decoder {
         if matches!(format, WeightFormat::AsStored(_)) {
             check_kept(&layers, weights)?;
         }
-        let table = weights.tensor(Role::Embedding)?;
-        let (block_type, bytes) = table.stored(is_outline)?;
-        let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
-        let embedding = Embedding::new(ctx, block_type, bytes, config.vocab_size, config.hidden_size).map_err(|e| {
-            Error::Tensor {
-                path: weights.path(),
-                name: weights.layout().tensor(Role::Embedding).name.clone(),
-                reason: e.to_string(),
-            }
-        })?;
+        let embedding = {
+            let table = weights.tensor(Role::Embedding)?;
+            let (block_type, bytes) = table.stored(is_outline)?;
+            let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
+            ask(size(table.shape()))?;
+            Embedding::new(ctx, block_type, bytes, config.vocab_size, config.hidden_size)
+                .map_err(|error| table.error(&error))?
+        };
         let (rope, local_rope) = ropes(ctx, config, max_positions);
         Ok(Decoder {
             precision,
@@ -214,6 +223,11 @@ impl Decoder {
             config: config.clone(),
         })
     }
+}
+
+/// The embedding where the head has no weights of its own.
+fn tied_head(weights: &Weights) -> Option<Role> {
+    Some(weights.layout().head()).filter(|role| matches!(role, Role::Embedding))
 }
 
 /// Refuses files none of whose linears could be held in their own quantisation.

@@ -72,6 +72,8 @@ pub(crate) struct Model {
     pub(crate) keys: Vec<(&'static str, Stored)>,
     /// More GGUF tensors, under their own names.
     pub(crate) gguf_tensors: Vec<(&'static str, Vec<f32>)>,
+    /// Tensors that a GGUF file has in blocks, in its own order of rows, in place of f32.
+    pub(crate) blocks: BTreeMap<String, (Dtype, Vec<u8>)>,
 }
 
 impl Model {
@@ -86,7 +88,7 @@ impl Model {
         let weights = safetensors::Weights::open_folder(&folder).unwrap();
         let tensors =
             weights.names().map(|name| (name.to_owned(), (weights.get(name).unwrap().shape, tensor(&weights, name))));
-        Model { config, tensors: tensors.collect(), keys: vec![], gguf_tensors: vec![] }
+        Model { config, tensors: tensors.collect(), keys: vec![], gguf_tensors: vec![], blocks: BTreeMap::new() }
     }
 
     /// With a setting of `config.json`.
@@ -110,6 +112,12 @@ impl Model {
     /// With a GGUF tensor of one dimension.
     pub(crate) fn with_gguf_tensor(mut self, name: &'static str, values: Vec<f32>) -> Model {
         self.gguf_tensors.push((name, values));
+        self
+    }
+
+    /// With a tensor in a GGUF file's blocks.
+    pub(crate) fn with_blocks(mut self, name: &str, dtype: Dtype, bytes: Vec<u8>) -> Model {
+        self.blocks.insert(name.to_owned(), (dtype, bytes));
         self
     }
 
@@ -214,17 +222,21 @@ impl Model {
             if architecture == "gemma3" && name.ends_with("norm.weight") {
                 tensor.iter_mut().for_each(|weight| *weight += 1.0);
             }
+            let (dtype, bytes) = match self.blocks.get(name) {
+                Some((dtype, bytes)) => (*dtype, bytes.clone()),
+                None => (Dtype::F32, quant::encode_f32(&tensor)),
+            };
             let name = gguf_name(name, architecture);
-            writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, shape.as_slice()));
-            values.insert(name, tensor);
+            writer = writer.with_tensor(TensorSpec::new(name.clone(), dtype, shape.as_slice()));
+            values.insert(name, bytes);
         }
         let more = self.gguf_tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone()));
         for (name, tensor) in more.chain(factors) {
             writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, [tensor.len()]));
-            values.insert(name, tensor);
+            values.insert(name, quant::encode_f32(&tensor));
         }
         writer
-            .write(path, |spec| Ok::<_, aludel_formats::Error>(Cow::Owned(quant::encode_f32(&values[&spec.name]))))
+            .write(path, |spec| Ok::<_, aludel_formats::Error>(Cow::Borrowed(values[&spec.name].as_slice())))
             .unwrap();
     }
 

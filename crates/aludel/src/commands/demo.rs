@@ -167,7 +167,14 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
         let card = |folder: &Path| {
             write_for_merged(folder, adapter, student, dtype.name()).map_err(|error| format!("{error:#}"))
         };
-        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total), card)?;
+        merge::merge(
+            &opened,
+            adapter,
+            &merged,
+            merge::Stored::new(dtype),
+            &mut |done, total| shown.merging(done, total),
+            card,
+        )?;
         drop(shown);
         atomic::write_json(&record, &now()?)?;
         return Ok(merged);

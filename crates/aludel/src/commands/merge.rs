@@ -7,6 +7,7 @@ use crate::next_command::{after_merging, other_runtimes};
 use crate::progress::Progress;
 use crate::report::{ErrorWithHelp, Outcome};
 use crate::run_folder::adapter_of;
+use crate::value_parser::bytes;
 use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::merge;
 use aludel_distill::training_facts::TrainingFacts;
@@ -37,6 +38,10 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DTYPE", value_enum)]
     pub(crate) dtype: Option<StoredDtype>,
 
+    /// Size up to which a weight file is filled, such as 4GB or 500MB; a larger model has several files and an index
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "4GB")]
+    pub(crate) max_shard_size: u64,
+
     /// Print a summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -65,7 +70,8 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
     // No merged model appears without its card.
     let card =
         |folder: &Path| write_for_merged(folder, &adapter, &path, dtype.name()).map_err(|error| format!("{error:#}"));
-    merge::merge(&student, &adapter, &args.output_dir, dtype, tell, card)?;
+    let stored = merge::Stored { dtype, max_shard_bytes: args.max_shard_size };
+    merge::merge(&student, &adapter, &args.output_dir, stored, tell, card)?;
     drop(shown);
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
         && !trained_on.is(&path)?
@@ -125,6 +131,7 @@ const EXAMPLES: &str = "\
 Examples:
   aludel merge --adapter run/adapter --output-dir merged
   aludel merge --adapter run/adapter --student student.gguf --output-dir merged --dtype f32
+  aludel merge --adapter run/adapter --output-dir merged --max-shard-size 1GB
 
 Other tools that load the folder, each with the commands of its documentation:
   vllm serve merged

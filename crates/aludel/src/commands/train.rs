@@ -236,6 +236,7 @@ pub(crate) fn run_recipe(
             Event::Stage(_)
             | Event::Hashing { .. }
             | Event::Tokenising(_)
+            | Event::Loading { .. }
             | Event::PlacingTokens { .. }
             | Event::Pass { .. }
             | Event::Evaluating { .. }

@@ -24,7 +24,12 @@ impl Position {
         Position::in_units(done, total, &[(1, unit)])
     }
 
-    /// Bytes done of a total.
+    /// So many weights of a model of so many.
+    pub(crate) fn of_weights(done: u64, total: u64) -> Position {
+        Position::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")])
+    }
+
+    /// So many bytes of so many.
     pub(crate) fn of_bytes(done: u64, total: u64) -> Position {
         Position::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])
     }

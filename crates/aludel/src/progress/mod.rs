@@ -157,8 +157,12 @@ impl Progress {
 
     /// Sets the number of merged weights.
     pub(crate) fn merging(&self, done: u64, total: u64) {
-        let at = Position::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")]);
-        self.reach_of(WorkKind::Merging, done as f64, total as f64, at);
+        self.reach_of(WorkKind::Merging, done as f64, total as f64, Position::of_weights(done, total));
+    }
+
+    /// A model is loaded so far.
+    pub(crate) fn loading(&self, done: u64, total: u64) {
+        self.reach_of(WorkKind::Loading, done as f64, total as f64, Position::of_weights(done, total));
     }
 
     /// Time since the beginning, and until the end as far as it is known: for the end of a line of the log.

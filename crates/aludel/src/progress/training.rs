@@ -53,6 +53,7 @@ impl TrainingProgress {
             Event::Hashing { done, total } => {
                 progress.reach_of(WorkKind::Hashing, *done as f64, *total as f64, Position::of_bytes(*done, *total));
             }
+            Event::Loading { done, total } => progress.loading(*done, *total),
             Event::Tokenising(told) => {
                 let at = Position::of_bytes(told.bytes_read, told.bytes_total)
                     .with(format!("{} rows", grouped(told.records)));

@@ -117,7 +117,7 @@ fn build_shards(
     let cut = cut(&wanted);
 
     let mut ctx = context(&recipe.student)?;
-    let loading = || observe(CacheEvent::Loading);
+    let loading = |_, _| observe(CacheEvent::Loading);
     let longest = rows.lengths().iter().map(|&length| length as usize).filter(|&length| length <= longest).max();
     let mut teacher =
         OnlineTeacher::load(&mut ctx, &student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
