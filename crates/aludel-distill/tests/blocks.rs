@@ -13,7 +13,6 @@ use std::path::Path;
 
 use aludel_distill::learner::Learner;
 use aludel_distill::merge::{self, Stored};
-use aludel_distill::objective::CrossEntropy;
 use aludel_distill::settings::{Dtype, MaxLength, Quantize, Recipe};
 use aludel_formats::{Dtype as StoredDtype, safetensors};
 use aludel_kernels::check::{random, random_blocks};
@@ -95,7 +94,7 @@ fn train(student: &Student, recipe: &Recipe) -> (Vec<f64>, usize) {
     let mut losses = Vec::new();
     for number in 1..=4 {
         learner.zero_gradients();
-        let sums = learner.accumulate(&rows, &CrossEntropy, None);
+        let sums = learner.accumulate(&rows, None).unwrap();
         losses.push(sums.mean_loss());
         let inverse_count = 1.0 / sums.supervised as f32;
         learner.step(&optim::Step { learning_rate: 2e-3, inverse_count, number, ..optim::Step::default() });
@@ -115,7 +114,7 @@ fn training_on_mixed_blocks_is_training_on_the_dequantised_weights() {
     std::fs::create_dir(&adapter).unwrap();
     untrained.adapter.save(&untrained.ctx, &adapter).unwrap();
     let stored = Stored { max_shard_bytes: 1_000_000, ..Stored::new(StoredDtype::F32) };
-    merge::merge(&student, &adapter, &merged, stored, &mut |_, _| {}).unwrap();
+    merge::merge(&student, &adapter, &merged, stored, &mut |_, _| {}, |_| Ok(())).unwrap();
     assert!(merged.join(safetensors::INDEX_FILE_NAME).exists());
     let dequantised = Student::open(&merged).unwrap();
     // scales of the K encodings are rounded to f16
