@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::settings::Problems;
-use crate::teacher::preflight::Mismatch;
+use crate::teacher::preflight::finding::Mismatch;
 
 /// The result of a run's parts.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

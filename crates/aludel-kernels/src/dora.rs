@@ -3,6 +3,8 @@
 //!
 //! With u = drop(x)·Wᵀ + s·drop(x)·Aᵀ·Bᵀ and g = m / ‖v‖, the linear is `y = start + (x − drop(x))·Wᵀ + g ⊙ u`: without dropout the
 //! second term is zero. A row of v that is zero gives 0.
+//!
+//! This file and `linear` import each other: a linear with DoRA is computed here, of products that are plain linears.
 
 use crate::device::{Context, Device, Mat, assert_apart};
 use crate::gemm::{Init, Order, Precision, gemm, pack_lhs, pack_rhs};

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// Circles that are explained: a folder, or a file for all that it imports, and where the explanation is.
-const EXPLAINED: [(&str, &str); 4] = [
+const EXPLAINED: [(&str, &str); 5] = [
+    ("aludel-kernels/src/dora", "aludel-kernels/src/dora.rs"),
     ("aludel-kernels/src/reference", "aludel-kernels/src/reference/mod.rs"),
     ("aludel-text/src/template/jinja", "aludel-text/src/template/jinja/mod.rs"),
     ("aludel-verify/src/maths/comparison", "aludel-verify/src/maths/comparison/compare.rs"),

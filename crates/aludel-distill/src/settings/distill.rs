@@ -40,6 +40,7 @@ pub struct DistillSettings {
     /// How the teacher's linear weights are held in memory.
     pub teacher_quantize: Quantize,
     /// Tokens that the teacher reads at once; a longer row is read by itself.
+    #[schemars(range(min = 1, max = 1_048_576))]
     pub teacher_tokens_per_pass: usize,
     /// What is done about a teacher that was trained with other control tokens or another end of answers, or does not predict the rows.
     /// A teacher whose token ids mean other tokens is always refused.

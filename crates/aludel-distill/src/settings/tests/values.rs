@@ -20,16 +20,16 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("base_model = \"b\"", "base_model = \"b\": it stands in no section; write model below [student]"),
         (
             "zzz = 1",
-            "zzz = 1: there is no such setting; the sections are student, lora, train, data, generate, trace, curate",
+            "zzz = 1: there is no such setting; the sections are student, lora, train, distill, data, generate, trace, curate",
         ),
         (
             "[zzz]",
-            "zzz: there is no such section; the sections are student, lora, train, data, generate, trace, curate",
+            "zzz: there is no such section; the sections are student, lora, train, distill, data, generate, trace, curate",
         ),
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",
-            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, bias, use_rslora, init",
+            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init",
         ),
         (
             "[train]\nmax_seq_length = 9",
@@ -37,8 +37,9 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
              data.long_rows = \"truncate\" cuts them",
         ),
         (
-            "[lora]\nuse_dora = true",
-            "lora.use_dora = true: this name has no meaning here; leave it out: DoRA is not offered",
+            "[lora]\nlora_bias = true",
+            "lora.lora_bias = true: this name has no meaning here; leave it out: B has no biases of its own; write lora.bias = \"all\" or \
+             \"lora_only\" to train those of the base",
         ),
         (
             "[train]\noptim = \"sgd\"",
@@ -54,15 +55,15 @@ fn values_of_another_type_are_named_with_what_would_be_right() {
     for (text, problems) in [
         (
             "[lora]\nr = \"eight\"",
-            "lora.r = \"eight\": this text cannot be taken here; give a whole number of 0 or more",
+            "lora.r = \"eight\": this text cannot be taken here; give a whole number from 1 to 4,096",
         ),
         (
             "[lora]\nr = -8",
-            "lora.r = -8: a negative whole number cannot be taken here; give a whole number of 0 or more",
+            "lora.r = -8: a negative whole number cannot be taken here; give a whole number from 1 to 4,096",
         ),
         (
             "[lora]\nr = 8.5",
-            "lora.r = 8.5: a number with a fraction cannot be taken here; give a whole number of 0 or more",
+            "lora.r = 8.5: a number with a fraction cannot be taken here; give a whole number from 1 to 4,096",
         ),
         ("[lora]\nalpha = true", "lora.alpha = true: true or false cannot be taken here; give a number"),
         (
@@ -80,7 +81,7 @@ fn values_of_another_type_are_named_with_what_would_be_right() {
         ),
         (
             "[train]\nsave_total_limit = 1.5",
-            "train.save_total_limit = 1.5: a number with a fraction cannot be taken here; give a whole number of 0 or more",
+            "train.save_total_limit = 1.5: a number with a fraction cannot be taken here; give a whole number from 1 to 1,000,000",
         ),
         ("[data]\nfiles = 1", "data.files = 1: a whole number cannot be taken here; give text or a list of texts"),
         (

@@ -1,6 +1,7 @@
 //! Whether a teacher and a student fit together, checked before the first step: one file for each thing that is checked, each of which
-//! returns findings. Here stands what a finding is, and which of them end the run. Nothing is trained here.
+//! returns findings (`finding`). Which of them end the run is decided here. Nothing is trained here.
 
+pub mod finding;
 mod ids;
 mod predictions;
 mod sample;
@@ -8,7 +9,6 @@ mod template;
 mod tokenisation;
 mod turns;
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -21,117 +21,8 @@ use crate::error::{Error, Result};
 use crate::settings::{DistillSettings, PairCheck, Recipe};
 use crate::teacher::Teacher;
 
+pub use finding::{Check, Finding, Mismatch, Severity};
 pub use predictions::{Predictions, sampled_rows};
-
-/// One thing in which a teacher does not fit a student.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was checked.
-    pub check: Check,
-    /// What was found: it names the token, the template or the setting.
-    pub what: String,
-    /// What to do about it.
-    pub mend: String,
-}
-
-impl Finding {
-    /// A student that is to learn from itself.
-    pub fn same_model() -> Finding {
-        Finding {
-            check: Check::SameModel,
-            what: "the teacher is the student itself: their distributions are equal before the first step".to_owned(),
-            mend: "name another model in distill.teacher to learn from".to_owned(),
-        }
-    }
-}
-
-/// What is checked of a pair, the gravest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    /// Each id means the same token for both.
-    Ids,
-    /// The teacher has every token of the rows.
-    MissingTokens,
-    /// Both tokenizers make the same ids of a text.
-    Tokenisation,
-    /// The teacher's predictions are of the token that they are taken for, and not of the one before or after.
-    Shift,
-    /// The teacher predicts the rows far better than chance.
-    Predictions,
-    /// The token that ends an answer in the rows ends one for the teacher.
-    EndOfTurn,
-    /// Rows begin as the teacher's own do, with or without a beginning-of-text token.
-    Beginning,
-    /// The teacher's chat template writes the control tokens that the student's does.
-    ControlTokens,
-    /// Both templates render conversations alike.
-    Template,
-    /// The teacher is another model than the student.
-    SameModel,
-}
-
-/// What a finding means for a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Severity {
-    /// The numbers would be of other tokens: nothing can be learnt, whatever the settings say.
-    Impossible,
-    /// Part of what the teacher says would be noise: it ends the run, unless `distill.pair_check` is "warn".
-    Wrong,
-    /// Worth a line in the log.
-    Note,
-}
-
-impl Check {
-    fn severity(self) -> Severity {
-        match self {
-            Check::Ids | Check::MissingTokens => Severity::Impossible,
-            Check::Tokenisation
-            | Check::Shift
-            | Check::Predictions
-            | Check::EndOfTurn
-            | Check::Beginning
-            | Check::ControlTokens => Severity::Wrong,
-            Check::Template | Check::SameModel => Severity::Note,
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}; {}", self.what, self.mend)
-    }
-}
-
-/// What was found of a pair, and ends a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch(Vec<Finding>);
-
-impl Mismatch {
-    /// The findings, the gravest first.
-    pub fn findings(&self) -> &[Finding] {
-        &self.0
-    }
-
-    /// What helps with any of them.
-    fn way_out(&self) -> &'static str {
-        match self.0.iter().any(|finding| finding.check.severity() == Severity::Impossible) {
-            true => "learn from the teacher's answers as text (aludel trace)",
-            false => "set distill.pair_check=warn to learn from it all the same",
-        }
-    }
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [finding] = self.findings() {
-            return write!(formatter, " {finding}, or {}", self.way_out());
-        }
-        for finding in self.findings() {
-            write!(formatter, "\n  {finding}")?;
-        }
-        write!(formatter, "\n{}", self.way_out())
-    }
-}
 
 /// Returns the findings that are only told, the gravest first, unless one of them ends the run.
 ///
@@ -148,7 +39,7 @@ pub fn decide(mut findings: Vec<Finding>, student: &Path, settings: &DistillSett
         return Ok(findings);
     }
     let teacher = settings.teacher.clone().or_else(|| settings.cache.clone()).unwrap_or_default();
-    Err(Error::Pair { student: student.to_owned(), teacher, mismatch: Mismatch(findings) })
+    Err(Error::Pair { student: student.to_owned(), teacher, mismatch: Mismatch::new(findings) })
 }
 
 /// Checks all that needs no weights: tokens, tokenizers, templates and the ends of answers, on a sample of the recipe's rows. Returns
