@@ -103,7 +103,8 @@ fn terms_add_up_with_their_weights() {
 fn a_step_is_the_same_however_it_is_cut() {
     let terms = [(LossTerm::Ce, 0.5), (LossTerm::Logits, 1.0)];
     let all = rows();
-    let (loss, expected) = gradient(&mut learner(Context::cpu(2), &terms, FORWARD_KL, 1000), &[all.clone()]);
+    let (loss, expected) =
+        gradient(&mut learner(Context::cpu(2), &terms, FORWARD_KL, 1000), std::slice::from_ref(&all));
     for rows_per_pass in [1, 2] {
         let passes: Vec<_> = all.chunks(rows_per_pass).map(<[_]>::to_vec).collect();
         let (got, gradient) = gradient(&mut learner(Context::cpu(2), &terms, FORWARD_KL, 1000), &passes);
@@ -113,7 +114,7 @@ fn a_step_is_the_same_however_it_is_cut() {
     // Nor does it matter how many rows the teacher reads at once.
     for teacher_tokens in [1, 16, 40] {
         let (got, gradient) =
-            gradient(&mut learner(Context::cpu(2), &terms, FORWARD_KL, teacher_tokens), &[all.clone()]);
+            gradient(&mut learner(Context::cpu(2), &terms, FORWARD_KL, teacher_tokens), std::slice::from_ref(&all));
         assert!(relative(&gradient, &expected) < 1e-6, "{}", relative(&gradient, &expected));
         assert!((got - loss).abs() < 1e-6 * loss);
     }
