@@ -129,7 +129,7 @@ pub enum Error {
 
     /// A run that is resumed with another teacher, whose distributions it learns.
     #[error(
-        "{path}: the teacher {teacher} is not the one that the run was started on; resume with that one, or start a new run in \
+        "{path}: the teacher or cache {teacher} is not the one that the run was started on; resume with that one, or start a new run in \
          another folder"
     )]
     OtherTeacher {

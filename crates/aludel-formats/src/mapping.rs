@@ -25,6 +25,11 @@ impl MappedFile {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Gives its memory back to the system. The bytes can be read again, from the system's cache or the file.
+    pub fn release(&self) {
+        self.0.release(&(0..self.0.len()));
+    }
 }
 
 /// The bytes of a file.

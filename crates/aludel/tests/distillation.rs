@@ -161,6 +161,11 @@ fn a_cache_that_is_killed_goes_on_and_damage_is_named() {
     for (one, other) in shards(&workshop, "whole").iter().zip(shards(&workshop, "killed")) {
         assert_eq!(fs::read(one).unwrap(), fs::read(&other).unwrap(), "{}", other.display());
     }
+    // The same teacher by another path goes on, too.
+    fs::remove_file(&shards(&workshop, "killed")[2]).unwrap();
+    let mut elsewhere = cache_args("killed", &["--top-k", "8", "--json"]);
+    *elsewhere.iter_mut().find(|word| **word == "teacher").unwrap() = "student/../teacher";
+    assert_eq!(workshop.json(&elsewhere)["shards_found"].as_u64(), Some(count as u64 - 1));
     // Nothing is left to do.
     let again = workshop.json(&cache_args("killed", &["--top-k", "8", "--json"]));
     assert_eq!(again["shards_found"].as_u64(), Some(count as u64));
@@ -220,6 +225,7 @@ fn what_does_not_fit_is_refused() {
     refused(&cache_args("cache", &["--top-k", "9"]), &["another --top-k"]);
     refused(&cache_args("none", &["--top-k", "0"]), &["nothing would be stored"]);
     refused(&["eval", "--kl-to", "teacher", "--model", "student"], &["--data"]);
+    refused(&cache_args("taught", &["--top-k", "8"]), &["training run", "--output-dir"]);
     // Other rows than those of the cache.
     workshop.write(
         "rows.jsonl",

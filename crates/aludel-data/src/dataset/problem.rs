@@ -58,7 +58,7 @@ pub struct BadRows {
 }
 
 impl BadRows {
-    /// Counts a row among those of the same reason. Of a kind that has [`REASONS`] of them, further ones are counted together.
+    /// Counts a row among those of the same reason. Of a kind that has `REASONS` of them, further ones are counted together.
     pub fn add(all: &mut Vec<BadRows>, kind: ProblemKind, file: &Path, line: u64, reason: String) {
         let common = alike(&reason);
         let is_same = |bad: &BadRows| bad.kind == kind && alike(&bad.first_reason) == common;

@@ -88,7 +88,7 @@ pub fn of_recipe(
         return Ok(Box::new(CrossEntropy));
     }
     let teacher: Box<dyn Teacher> = match settings.cache {
-        Some(_) => Box::new(CachedTeacher::open(student, settings)?),
+        Some(_) => Box::new(CachedTeacher::open(student, settings, loading)?),
         None => Box::new(OnlineTeacher::load(ctx, student, settings, max_length, loading)?),
     };
     let divergence = settings.divergence_args(teacher.vocab());

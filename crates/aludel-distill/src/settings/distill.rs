@@ -252,7 +252,7 @@ impl DistillSettings {
             "cache",
             &self.cache,
             "distill.teacher names a model that is asked as the student learns, and a cache takes its place",
-            "one of both; an empty value removes the other: --set distill.teacher=",
+            "one of both: --set distill.cache= leaves the cache out, --set distill.teacher= the teacher",
         );
         check.that(
             self.teacher_dtype != Dtype::File,

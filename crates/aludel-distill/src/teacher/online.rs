@@ -180,7 +180,9 @@ impl OnlineTeacher {
 
     /// Plans the largest passes that can come: the batch that memory is planned with is one long row, which the teacher would not see.
     fn plan(&mut self, ctx: &mut Context, batch: &SupervisedBatch, states: Mat) {
-        let most = self.tokens_per_pass.max(self.decoder.max_positions());
+        // The length of rows may not be settled yet.
+        let longest = self.decoder.config().max_position_embeddings;
+        let most = self.tokens_per_pass.max(longest.min(batch.pass.len()));
         for start in (0..batch.pass.len()).step_by(most) {
             let tokens = start..(start + most).min(batch.pass.len());
             self.pass.clear();

@@ -47,7 +47,7 @@ impl Part {
         if named.is_none() {
             let reason = format!(
                 "it is part {} of {} by its keys, so the name of the file must end in {}, as the other parts are found by it; rename it",
-                self.number + 1,
+                self.number.saturating_add(1),
                 self.count,
                 ending(self.number, self.count)
             );
@@ -63,11 +63,11 @@ impl Part {
             return Ok(());
         }
         let is = found.map_or("no part of a split model".to_owned(), |found| {
-            format!("part {} of {}", found.number + 1, found.count)
+            format!("part {} of {}", found.number.saturating_add(1), found.count)
         });
         let reason = format!(
             "it is {is} by its keys, but part {} of {} by its name; get all parts again",
-            number + 1,
+            number.saturating_add(1),
             self.count
         );
         Err(Error::Malformed { path: path.to_owned(), place: format!("key \"{NUMBER_KEY}\""), reason })
@@ -116,7 +116,7 @@ impl<'a> Name<'a> {
 }
 
 fn ending(number: usize, count: usize) -> String {
-    format!("-{:0DIGITS$}-of-{count:0DIGITS$}{EXTENSION}", number + 1)
+    format!("-{:0DIGITS$}-of-{count:0DIGITS$}{EXTENSION}", number.saturating_add(1))
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ Examples:
   aludel train --student student.gguf --data curated/train.jsonl --output-dir run \\
     --set distill.kind=logits --set distill.cache=cache
 
-Rows are found in a cache by their tokens: it serves every run on these rows, whatever its order, split, batch
-size or length. Give the same command again to go on with what was stopped.";
+Rows are found in a cache by their tokens: it serves every run on these rows, whatever its order, split or
+batch size. Give the same command again to go on with what was stopped.";
 
 /// Asks the teacher; SIGTERM and Ctrl-C stop it, and the shards that are finished stay.
 pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -191,8 +191,9 @@ impl Training {
     ) -> aludel_distill::Result<Training> {
         let mut recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
         let mut learner = Learner::outline(student, added, &recipe)?;
+        let (asked, own) = (recipe.train.max_length, student.config.max_position_embeddings);
+        let positions = learner.max_judged_length().map_or(own, |judged| judged.min(own));
         let mut growth = TrainingMemory::of_outlined(&mut learner, &recipe);
-        let (asked, positions) = (recipe.train.max_length, student.config.max_position_embeddings);
         let lengths = Lengths { train: totals.lengths_taken(), evaluation: evaluation.lengths_taken() };
         let (max_length, bounds) = growth.settle(asked, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);

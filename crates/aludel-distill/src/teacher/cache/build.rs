@@ -1,35 +1,34 @@
 //! Writes a cache: one pass of the teacher over all rows, shard by shard. A shard that is there is not computed again, so that a build
 //! which was killed goes on with the one that was open.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use aludel_data::token_cache::{Cache, TokenRow};
 use aludel_formats::{atomic, lock::FolderLock};
-use aludel_kernels::loss::divergence::{self, Divergence, DivergenceArgs, Draws, Samples, Softmax, TopK};
-use aludel_kernels::{Context, Mat, Region};
+use aludel_kernels::loss::divergence::{self, Draws, Samples, Softmax, TopK};
+use aludel_kernels::{Context, Region};
 use aludel_model::student::Student;
 use serde::Serialize;
 
 use super::record::RecordLayout;
 use super::shard::{self, RowKey, Shard, ShardHeader, ShardRow};
+use super::stored_kl::{MEASURED_TOKENS, Stored, measure};
 use super::{CacheEvent, CacheFile, FORMAT, shard_path, teacher_fingerprint};
-use crate::checkpoint::ROWS_FOLDER_NAME;
+use crate::checkpoint::{self, ROWS_FOLDER_NAME};
 use crate::error::{Error, Result};
 use crate::learner::context;
-use crate::objective;
 use crate::rows::{RowKeys, tokenise};
-use crate::settings::Recipe;
+use crate::settings::{Problem, Problems, Recipe};
 use crate::supervision::SupervisedBatch;
 use crate::teacher::preflight::{self, RowsToCheck};
 use crate::teacher::{Loading, OnlineTeacher, Teacher as _};
 
 /// Supervised tokens of a shard, unless one row has more: what a kill can lose, and what is checked at once.
 const SHARD_TOKENS: usize = 8192;
-/// Tokens of a shard on which it is measured how much storing them loses.
-const MEASURED_TOKENS: usize = 64;
 
 /// What is stored of each supervised token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +101,11 @@ fn build_shards(
     let began = Instant::now();
     let mut student = Student::open(recipe.student_model()?)?;
     student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    // Looked at before it is locked: in a folder of somebody else's not even a lock is made.
+    if CacheFile::find(folder)?.is_none() && checkpoint::is_begun(folder)? {
+        let reason = "it holds a training run; give another --output-dir".to_owned();
+        return Err(Error::TeacherCache { path: folder.to_owned(), reason });
+    }
     let _lock = FolderLock::acquire(folder)?;
     atomic::recover(folder);
     let stopped = |told: ControlFlow<()>| if told.is_break() { Err(Error::Stopped) } else { Ok(()) };
@@ -121,6 +125,15 @@ fn build_shards(
     let longest = rows.lengths().iter().map(|&length| length as usize).filter(|&length| length <= longest).max();
     let mut teacher =
         OnlineTeacher::load(&mut ctx, &student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
+    if options.top_k > teacher.vocab() {
+        let problem = Problem::new(
+            "--top-k",
+            Some(options.top_k.to_string()),
+            format!("teacher and student share {} tokens", teacher.vocab()),
+            format!("give {} or fewer", teacher.vocab()),
+        );
+        return Err(Problems::one(problem).into());
+    }
     let layout = RecordLayout {
         vocab: teacher.vocab(),
         top_k: options.top_k,
@@ -146,7 +159,7 @@ fn build_shards(
     let of_rows = RowsToCheck { count: wanted.len(), read: &read };
     let mut checking = || observe(CacheEvent::CheckingTeacher);
     pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, &student, recipe, of_rows, &mut checking)?);
-    claim(folder, &file)?;
+    let file = claim(folder, file)?;
 
     let mut build = Builder { file: &file, ctx: &mut ctx, teacher: &mut teacher, asked: SupervisedBatch::default() };
     let largest = longest.unwrap_or(1).max(recipe.distill.teacher_tokens_per_pass);
@@ -195,13 +208,13 @@ fn build_shards(
 /// The longest row that is asked about.
 fn longest_row(recipe: &Recipe, student: &Student) -> Result<usize> {
     let positions = student.config.max_position_embeddings;
-    let judged = objective::max_length(recipe)?.unwrap_or(positions);
+    let judged = OnlineTeacher::positions(&recipe.distill)?;
     Ok(recipe.train.max_length.tokens().unwrap_or(positions).min(positions).min(judged))
 }
 
-/// The rows to ask about, each once, and how many are too long.
+/// The rows to ask about, each once, and how many are too long. A row that comes again with other supervised tokens has all of them.
 fn wanted_rows(rows: &Cache, longest: usize) -> Result<(Vec<WantedRow>, usize)> {
-    let (mut wanted, mut seen, mut too_long) = (Vec::new(), HashSet::new(), 0);
+    let (mut wanted, mut seen, mut too_long) = (Vec::<WantedRow>::new(), HashMap::new(), 0);
     for number in 0..rows.len() {
         if rows.lengths()[number] as usize > longest {
             too_long += 1;
@@ -209,9 +222,18 @@ fn wanted_rows(rows: &Cache, longest: usize) -> Result<(Vec<WantedRow>, usize)> 
         }
         let row = rows.row(number)?;
         let key = RowKey::of(&row.ids);
-        let places = (1..row.ids.len()).filter(|&t| row.weights[t] != 0.0).map(|t| t as u32 - 1).collect();
-        if seen.insert(key) {
-            wanted.push(WantedRow { number, key, places });
+        let places = (1..row.ids.len()).filter(|&t| row.weights[t] != 0.0).map(|t| t as u32 - 1);
+        match seen.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(wanted.len());
+                wanted.push(WantedRow { number, key, places: places.collect() });
+            }
+            Entry::Occupied(entry) => {
+                let all = &mut wanted[*entry.get()].places;
+                all.extend(places);
+                all.sort_unstable();
+                all.dedup();
+            }
         }
     }
     match wanted.is_empty() {
@@ -234,9 +256,12 @@ fn cut(rows: &[WantedRow]) -> Vec<&[WantedRow]> {
     shards
 }
 
-/// Begins the cache in a folder, or goes on with it.
-fn claim(folder: &Path, file: &CacheFile) -> Result<()> {
-    let Some(begun) = CacheFile::find(folder)? else { return file.write(folder) };
+/// Begins the cache in a folder, or goes on with it; returns what it was begun with.
+fn claim(folder: &Path, file: CacheFile) -> Result<CacheFile> {
+    let Some(begun) = CacheFile::find(folder)? else {
+        file.write(folder)?;
+        return Ok(file);
+    };
     let reason = if begun.teacher_fingerprint != file.teacher_fingerprint {
         let (has, now) = (begun.teacher.display(), file.teacher.display());
         format!(
@@ -249,7 +274,7 @@ fn claim(folder: &Path, file: &CacheFile) -> Result<()> {
     } else if begun.layout != file.layout || begun.temperature != file.temperature || begun.seed != file.seed {
         "it was begun with another --top-k, --sample, temperature or seed".to_owned()
     } else {
-        return Ok(());
+        return Ok(begun);
     };
     Err(Error::TeacherCache {
         path: folder.to_owned(),
@@ -282,7 +307,7 @@ impl Builder<'_> {
         let (_, header) = Shard::open(&path, &self.file.layout)?;
         match header.cache == self.file.identity() {
             true => Ok(Some(header.stored_kl)),
-            false => Err(Error::Damaged { path, reason: "it belongs to another cache; delete it".to_owned() }),
+            false => Err(shard::damaged(&path, "it belongs to another cache")),
         }
     }
 
@@ -304,7 +329,13 @@ impl Builder<'_> {
         while next < wanted.len() {
             let count = self.rows_of_pass(rows, &wanted[next..]);
             let (some, of_pass) = (&wanted[next..next + count], &mut self.asked);
-            let read = some.iter().map(|row| Ok((row.key.number(), rows.row(row.number)?)));
+            let read = some.iter().map(|row| {
+                let mut tokens = rows.row(row.number)?;
+                // all places at which any of its repetitions is supervised
+                tokens.weights.fill(0.0);
+                row.places.iter().for_each(|&place| tokens.weights[place as usize + 1] = 1.0);
+                Ok((row.key.number(), tokens))
+            });
             of_pass.fill(&read.collect::<Result<Vec<(u32, TokenRow)>>>()?);
             let examples: Vec<u32> =
                 some.iter().flat_map(|row| std::iter::repeat_n(row.key.number(), row.places.len())).collect();
@@ -330,13 +361,6 @@ impl Builder<'_> {
         });
         fitting.count().max(1)
     }
-}
-
-/// What storing lost, so far.
-#[derive(Default)]
-struct Stored {
-    kl: f64,
-    tokens: usize,
 }
 
 /// Asks the teacher about the chosen tokens of a pass and appends their records. `examples` has the number of each token's row.
@@ -409,64 +433,8 @@ fn ask(
 fn not_finite(file: &CacheFile) -> Error {
     Error::TeacherCache {
         path: file.teacher.clone(),
-        reason: "the teacher's logits are not numbers; its files may be damaged, or its adapter another model's"
+        reason: "the teacher's logits are not numbers; check it with `aludel chat`, and leave out distill.teacher_adapter if that is another \
+                 model's"
             .to_owned(),
     }
-}
-
-/// Adds KL between the teacher's distribution and what the first `tokens` records tell of it: of the likeliest tokens KL(p ‖ stored) with
-/// what they leave spread over all others evenly; of draws alone KL(stored ‖ p).
-fn measure(
-    ctx: &mut Context,
-    logits: Mat,
-    softmax: Softmax,
-    layout: &RecordLayout,
-    records: &[u8],
-    tokens: usize,
-    stored: &mut Stored,
-) {
-    let mark = ctx.mark();
-    let vocab = layout.vocab;
-    let told = ctx.scratch(tokens, vocab);
-    let given = ctx.scratch(tokens, vocab);
-    let losses = ctx.alloc(Region::Io, 1, tokens);
-    let weights = ctx.upload(Region::Io, 1, tokens, &vec![1.0; tokens]);
-    if !ctx.planning() {
-        let temperature = softmax.temperature;
-        let mut values = Vec::with_capacity(tokens * vocab);
-        for record in records.chunks_exact(layout.bytes()).take(tokens) {
-            let row = distribution(layout, record);
-            // softmax(x / T) of these is the distribution
-            values.extend(row.into_iter().map(|probability| probability.ln() as f32 * temperature));
-        }
-        ctx.write(told, &values);
-        ctx.copy(logits.row_range(0, tokens).col_range(0, vocab), given);
-    }
-    let args = DivergenceArgs { divergence: Divergence::ForwardKl, softmax };
-    let (student, teacher) = if layout.top_k > 0 { (told, given) } else { (given, told) };
-    divergence::dense(ctx, student, teacher, weights, args, losses, false);
-    let factor = f64::from(softmax.temperature).powi(2);
-    stored.kl += ctx.download(losses).iter().map(|&loss| f64::from(loss) / factor).sum::<f64>();
-    stored.tokens += tokens;
-    ctx.release(mark);
-}
-
-/// The probability of each token, as a record tells it.
-fn distribution(layout: &RecordLayout, record: &[u8]) -> Vec<f64> {
-    let (mut ids, mut log_probs) = (Vec::new(), Vec::new());
-    if layout.top_k == 0 {
-        let _ = layout.read_samples(record, &mut ids);
-        let mut probabilities = vec![0.0; layout.vocab];
-        ids.iter().for_each(|&id| probabilities[id as usize] += 1.0 / layout.samples as f64);
-        return probabilities;
-    }
-    let _ = layout.read_top_k(record, &mut ids, &mut log_probs);
-    let listed: Vec<f64> = log_probs.iter().map(|&log_prob| f64::from(log_prob).exp()).collect();
-    let others = layout.vocab - listed.iter().filter(|&&probability| probability > 0.0).count();
-    let rest = (1.0 - listed.iter().sum::<f64>()).max(f64::MIN_POSITIVE) / others.max(1) as f64;
-    let mut probabilities = vec![rest; layout.vocab];
-    for (&id, probability) in ids.iter().zip(listed).filter(|(_, probability)| *probability > 0.0) {
-        probabilities[id as usize] = probability;
-    }
-    probabilities
 }

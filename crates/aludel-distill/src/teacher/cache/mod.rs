@@ -6,6 +6,7 @@ mod build;
 mod reader;
 mod record;
 mod shard;
+mod stored_kl;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -128,12 +129,21 @@ impl CacheFile {
     }
 }
 
-/// What identifies the cache in a folder, for a run that learns from it.
+/// What identifies the cache in a folder with all that its shards hold, for a run that learns from it.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or a shard cannot be read.
 pub fn identity(folder: &Path) -> Result<String> {
-    Ok(CacheFile::read(folder)?.identity())
+    let file = CacheFile::read(folder)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(file.identity().as_bytes());
+    // One that is missing is told when the cache is opened.
+    let shards =
+        (0..file.shards).map(|number| shard_path(folder, number)).take_while(|path| aludel_files::is_there(path));
+    for shard in shards {
+        hasher.update(&shard::hash(&shard)?);
+    }
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
 }
 
 /// Identifies the teacher's files, its adapter's, and how its weights are held.

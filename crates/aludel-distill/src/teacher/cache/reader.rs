@@ -11,12 +11,12 @@ use aludel_kernels::{Context, Mat, Region};
 use aludel_model::student::Student;
 
 use super::record::RecordLayout;
-use super::shard::{RowKey, Runs, Shard};
+use super::shard::{self, RowKey, Runs, Shard};
 use super::{CacheFile, shard_path};
 use crate::error::{Error, Result};
 use crate::settings::{CacheTarget, DistillSettings, DivergenceKind};
 use crate::supervision::SupervisedBatch;
-use crate::teacher::Teacher;
+use crate::teacher::{Loading, Teacher};
 
 /// The least probability of all tokens that are not stored, where a record says that there is none.
 const LEAST_REST: f64 = 1e-6;
@@ -49,7 +49,7 @@ impl CachedTeacher {
     ///
     /// # Errors
     /// A cache that is unfinished or damaged, of another tokenizer or temperature, or without what is to be learnt.
-    pub fn open(student: &Student, settings: &DistillSettings) -> Result<CachedTeacher> {
+    pub fn open(student: &Student, settings: &DistillSettings, loading: Loading<'_>) -> Result<CachedTeacher> {
         let folder = settings.cache_folder()?.to_owned();
         let file = CacheFile::read(&folder)?;
         let refuse = |reason: String| Error::TeacherCache { path: folder.clone(), reason };
@@ -59,6 +59,7 @@ impl CachedTeacher {
                 student.path.display()
             )));
         }
+        file.layout.check(student.text.tokenizer.vocab_size()).map_err(refuse)?;
         let target = target(&file.layout, settings.cache_target).map_err(refuse)?;
         if file.temperature != settings.temperature {
             let (own, asked) = (file.temperature, settings.temperature);
@@ -75,22 +76,26 @@ impl CachedTeacher {
         }
         let (mut shards, mut rows) = (Vec::new(), HashMap::new());
         for number in 0..file.shards {
+            if let Loading::Read(watch) = loading
+                && watch(number as u64, file.shards as u64).is_break()
+            {
+                return Err(Error::Stopped);
+            }
             let path = shard_path(&folder, number);
             if !aludel_files::is_there(&path) {
                 return Err(refuse(format!(
-                    "{} of {} shards are there: it is not finished; run the same `aludel cache` again",
-                    (0..file.shards).filter(|&number| aludel_files::is_there(shard_path(&folder, number))).count(),
+                    "of its {} shards number {number} is missing: it is not finished; run the same `aludel cache` again",
                     file.shards
                 )));
             }
             let (shard, header) = Shard::open(&path, &file.layout)?;
             if header.cache != file.identity() {
-                return Err(Error::Damaged { path, reason: "it belongs to another cache; delete it".to_owned() });
+                return Err(shard::damaged(&path, "it belongs to another cache"));
             }
             let mut first = 0;
             for row in header.rows {
                 let (tokens, key) = (row.tokens(), row.key());
-                let key = key.ok_or_else(|| refuse(format!("shard {number} has a row without a key")))?;
+                let key = key.ok_or_else(|| shard::damaged(&path, "it has a row without a key"))?;
                 rows.insert(key, RowRecords { shard: number, first, runs: row.runs });
                 first += tokens;
             }
@@ -181,7 +186,7 @@ impl Teacher for CachedTeacher {
                     };
                     read.ok_or_else(|| {
                         let path = shard_path(&self.folder, row.shard);
-                        Error::Damaged { path, reason: "it holds a token outside the vocabulary".to_owned() }
+                        shard::damaged(&path, "it holds tokens or probabilities that there are not")
                     })?;
                 }
             }

@@ -9,6 +9,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most tokens, and draws, that are stored of a token.
+const MOST_LISTED: usize = 256;
+/// See [`MOST_LISTED`].
+const MOST_DRAWS: usize = 1024;
+
 /// Bits of a log-probability, and its steps in a nat.
 const LOG_PROB_BITS: u32 = 14;
 const STEPS: f32 = 512.0;
@@ -30,6 +35,26 @@ pub struct RecordLayout {
 }
 
 impl RecordLayout {
+    /// Refuses a layout that no build writes for a student of so many tokens.
+    ///
+    /// # Errors
+    /// Why.
+    pub fn check(&self, student_vocab: usize) -> Result<(), String> {
+        let RecordLayout { vocab, top_k, samples, hidden, .. } = *self;
+        let is_sound = (1..=student_vocab).contains(&vocab)
+            && top_k <= MOST_LISTED.min(vocab)
+            && samples <= MOST_DRAWS
+            && (top_k, samples) != (0, 0)
+            && hidden == 0;
+        match is_sound {
+            true => Ok(()),
+            false => Err(format!(
+                "it says that {top_k} of {vocab} tokens, {samples} draws and {hidden} numbers are stored of each token, which this \
+                 version does not write for this student; write the cache again in another folder"
+            )),
+        }
+    }
+
     fn id_bits(&self) -> u32 {
         usize::BITS - self.vocab.saturating_sub(1).leading_zeros()
     }

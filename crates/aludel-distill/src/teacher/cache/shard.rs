@@ -127,6 +127,16 @@ pub(super) fn write(path: &Path, header: &ShardHeader, records: &[u8]) -> Result
     })
 }
 
+/// The hash at the end of a shard, which [`Shard::open`] checks.
+///
+/// # Errors
+/// It is missing or too short.
+pub(super) fn hash(path: &Path) -> Result<[u8; HASH_BYTES]> {
+    let mapping = MappedFile::open(path)?;
+    let hash = mapping.bytes().last_chunk();
+    hash.copied().ok_or_else(|| damaged(path, "it is no shard of a teacher cache"))
+}
+
 /// An open shard, whose bytes are those that were written.
 pub(super) struct Shard {
     mapping: MappedFile,
@@ -154,10 +164,16 @@ impl Shard {
         let records = START.saturating_add(u32::from_le_bytes(length) as usize);
         let json = body.get(START..records).ok_or_else(|| damage("its header ends beyond the file"))?;
         let header: ShardHeader = serde_json::from_slice(json).map_err(|error| damage(&error.to_string()))?;
+        let is_sound = |&[first, count]: &[u32; 2]| first.checked_add(count).is_some();
+        if !header.rows.iter().flat_map(|row| &row.runs).all(is_sound) {
+            return Err(damage("it has places beyond any row"));
+        }
         let counted: usize = header.rows.iter().map(ShardRow::tokens).sum();
         if header.tokens.checked_mul(layout.bytes()) != Some(body.len() - records) || counted != header.tokens {
             return Err(damage("it does not hold as many tokens as it says"));
         }
+        // What was only read to be checked takes no memory.
+        mapping.release();
         Ok((Shard { mapping, records }, header))
     }
 
@@ -168,7 +184,8 @@ impl Shard {
     }
 }
 
-fn damaged(path: &Path, reason: &str) -> Error {
+/// A shard that cannot be used.
+pub(super) fn damaged(path: &Path, reason: &str) -> Error {
     let reason = format!("{reason}; delete it and run the same `aludel cache` again, which writes what is missing");
     Error::Damaged { path: path.to_owned(), reason }
 }
