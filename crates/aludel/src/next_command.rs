@@ -24,12 +24,16 @@ pub(crate) fn after_collecting(store: &Path) -> String {
 }
 
 /// After curating: training on what is kept, on the student that measured it, if one did. Rows with tools need a student whose template
-/// renders them.
-pub(crate) fn after_curating(folder: &Path, student: Option<&Path>, has_tools: bool) -> String {
+/// renders them. What was held back is evaluated on, so that training does not divide the rest again.
+pub(crate) fn after_curating(folder: &Path, student: Option<&Path>, has_tools: bool, has_held_back: bool) -> String {
     let usual = if has_tools { STUDENT_WITH_TOOLS } else { USUAL_STUDENT };
     let student = student.map_or_else(|| usual.to_owned(), shell_quoted);
     let data = shell_quoted(&folder.join(TO_TRAIN_ON));
-    format!("aludel train --student {student} --data {data} --output-dir run")
+    let held_back = match has_held_back {
+        true => format!(" --eval-data {}", shell_quoted(&folder.join(HELD_BACK))),
+        false => String::new(),
+    };
+    format!("aludel train --student {student} --data {data}{held_back} --output-dir run")
 }
 
 /// After writing the prompts of a next round: the teacher's answers to them, which only the user knows where to get.
@@ -160,9 +164,11 @@ mod tests {
             "aludel eval --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --tasks /d/dice.jsonl --output-dir results";
         assert_eq!(after_making(Path::new("/d/dice.jsonl"), true), eval);
         let train = "aludel train --student '/m/my student' --data '/my out/train.jsonl' --output-dir run";
-        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student")), true), train);
+        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student")), true, false), train);
+        let held_back = train.replace(" --output", " --eval-data '/my out/eval.jsonl' --output");
+        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student")), true, true), held_back);
         let student =
-            |has_tools| after_curating(Path::new("/out"), None, has_tools).split(' ').nth(3).map(str::to_owned);
+            |has_tools| after_curating(Path::new("/out"), None, has_tools, false).split(' ').nth(3).map(str::to_owned);
         assert_eq!(student(false).as_deref(), Some("hf:HuggingFaceTB/SmolLM2-135M-Instruct"));
         assert_eq!(student(true).as_deref(), Some("hf:Qwen/Qwen2.5-0.5B-Instruct"));
         let trace = "aludel trace --prompts '/next round/prompts.jsonl' --teacher URL --model NAME --store traces.db";

@@ -107,6 +107,7 @@ impl Packing {
 /// What to name in place of a folder. That of a curation holds rows that were dropped, too.
 fn files_inside(folder: &Path) -> String {
     const TO_TRAIN_ON: &str = "train.jsonl";
+    const HELD_BACK: &str = "eval.jsonl";
     // A file `.json` may be a model's, or a report.
     const ENDINGS: [&str; 5] = ["jsonl", "parquet", "gz", "zst", "ndjson"];
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -114,8 +115,14 @@ fn files_inside(folder: &Path) -> String {
     let mut files: Vec<PathBuf> = names.filter(is_data).collect();
     files.sort();
     let to_train_on = files.iter().find(|file| file.ends_with(TO_TRAIN_ON));
+    let held_back = files.iter().find(|file| file.ends_with(HELD_BACK));
     match (to_train_on, files.first()) {
-        (Some(file), _) => format!("give {}", file.display()),
+        (Some(file), _) => match held_back {
+            Some(held_back) => {
+                format!("give {} to train on, or {} to evaluate on", file.display(), held_back.display())
+            }
+            None => format!("give {}", file.display()),
+        },
         (None, Some(file)) => format!("name the files inside it, such as {}", file.display()),
         (None, None) => "name the data files inside it".to_owned(),
     }

@@ -167,7 +167,8 @@ pub(crate) fn curate_recipe(
     }
     warn_of_losses(&report, folder);
     if !json {
-        console.next(&after_curating(folder, recipe.student.model.as_deref(), report.with_tools > 0))?;
+        let (has_tools, has_held_back) = (report.with_tools > 0, report.eval > 0);
+        console.next(&after_curating(folder, recipe.student.model.as_deref(), has_tools, has_held_back))?;
     }
     Ok(Outcome::Done)
 }
