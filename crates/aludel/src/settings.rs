@@ -241,10 +241,14 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
     let key = key.trim();
     if !key.contains('.') {
         let owner = settings::owner_of(key);
-        let foreign = match settings::top_level_name(key).map(|foreign| foreign.verdict) {
+        let named = settings::top_level_name(key);
+        let foreign = match named.map(|foreign| foreign.verdict) {
             Some(Verdict::ReadAs(ours)) => ours.split_once('.'),
             _ => None,
         };
+        if let (None, None, Some(named)) = (foreign, &owner, named) {
+            return refuse("this name has no meaning here", named.instead.to_owned());
+        }
         let (section, key) = foreign.unwrap_or((owner.as_deref().unwrap_or("section"), key));
         let (key, written) = (shortened(key, LONGEST_QUOTED), shortened(written, LONGEST_QUOTED));
         return refuse("the section is missing", format!("write --set {section}.{key}={written}"));

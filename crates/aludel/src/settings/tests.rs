@@ -90,6 +90,11 @@ fn what_cannot_be_set_is_named_with_its_mend() {
             "--set learning_rate=1e-4: the section is missing; write --set train.learning_rate=1e-4",
         ),
         (
+            &["cutoff_len=512"],
+            "--set cutoff_len=512: this name has no meaning here; write train.max_length; longer rows are left out, and only \
+             data.long_rows = \"truncate\" cuts them",
+        ),
+        (
             &["lora.r=eight"],
             "lora.r = \"eight\" (--set): this text cannot be taken here; give a whole number from 1 to 4,096",
         ),
