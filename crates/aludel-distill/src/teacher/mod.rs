@@ -1,5 +1,6 @@
-//! Teachers whose distributions over the vocabulary are learnt, and not only their texts: a model in this process, or what it said before, from a cache. Teachers behind
-//! servers, which write texts, are the matter of `aludel-teacher`; what is done with the distributions is that of `objective`.
+//! Teachers whose distributions over the vocabulary are learnt, and not only their texts: a model in this process, or what it said
+//! before, from a cache. Teachers behind servers, which write texts, are the matter of `aludel-teacher`; what is done with the
+//! distributions is that of `objective`.
 
 pub mod cache;
 mod online;

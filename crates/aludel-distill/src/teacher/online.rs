@@ -159,14 +159,11 @@ impl OnlineTeacher {
         ctx.reset();
         self.begin(ctx, batch)?;
         let (count, ones) = (batch.chosen.len(), vec![1.0; SCORED_AT_ONCE]);
-        let states = self.states.expect("begun");
         let losses = ctx.alloc(Region::Io, targets.len(), count);
         for start in (0..count).step_by(SCORED_AT_ONCE) {
             let length = SCORED_AT_ONCE.min(count - start);
             let mark = ctx.mark();
-            let logits = ctx.scratch(length, self.decoder.vocab_size(self.adapter.as_ref()));
-            self.decoder.head_logits(ctx, states.row_range(start, length), self.adapter.as_ref(), logits);
-            let shared = logits.col_range(0, self.shared_vocab);
+            let shared = self.logits(ctx, start..start + length).col_range(0, self.shared_vocab);
             let weights = ctx.upload(Region::Io, 1, length, &ones[..length]);
             for (number, list) in targets.iter().enumerate() {
                 let ids = ctx.upload_indices(&list[start..start + length]);

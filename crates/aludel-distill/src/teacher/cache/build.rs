@@ -134,13 +134,7 @@ fn build_shards(
         );
         return Err(Problems::one(problem).into());
     }
-    let layout = RecordLayout {
-        vocab: teacher.vocab(),
-        top_k: options.top_k,
-        samples: options.samples,
-        hidden: 0,
-        is_bf16: false,
-    };
+    let layout = RecordLayout { vocab: teacher.vocab(), top_k: options.top_k, samples: options.samples };
     let file = CacheFile {
         format: FORMAT,
         aludel_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -161,7 +155,13 @@ fn build_shards(
     pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, &student, recipe, of_rows, &mut checking)?);
     let file = claim(folder, file)?;
 
-    let mut build = Builder { file: &file, ctx: &mut ctx, teacher: &mut teacher, asked: SupervisedBatch::default() };
+    let mut build = Builder {
+        file: &file,
+        identity: file.identity(),
+        ctx: &mut ctx,
+        teacher: &mut teacher,
+        asked: SupervisedBatch::default(),
+    };
     let largest = longest.unwrap_or(1).max(recipe.distill.teacher_tokens_per_pass);
     build.plan(largest)?;
     let found: Vec<Option<f64>> = (0..cut.len()).map(|number| build.found(folder, number)).collect::<Result<_>>()?;
@@ -291,6 +291,7 @@ fn disk_bytes(folder: &Path, shards: usize) -> u64 {
 
 struct Builder<'a> {
     file: &'a CacheFile,
+    identity: String,
     ctx: &'a mut Context,
     teacher: &'a mut OnlineTeacher,
     asked: SupervisedBatch,
@@ -305,7 +306,7 @@ impl Builder<'_> {
             return Ok(None);
         }
         let (_, header) = Shard::open(&path, &self.file.layout)?;
-        match header.cache == self.file.identity() {
+        match header.cache == self.identity {
             true => Ok(Some(header.stored_kl)),
             false => Err(shard::damaged(&path, "it belongs to another cache")),
         }
@@ -313,7 +314,7 @@ impl Builder<'_> {
 
     fn plan(&mut self, largest: usize) -> Result<()> {
         self.asked.fill_largest(largest);
-        let Builder { file, ctx, teacher, asked } = self;
+        let Builder { file, ctx, teacher, asked, .. } = self;
         ctx.plan(|ctx| ask(ctx, teacher, asked, file, &[], &mut Vec::new(), &mut Stored::default()))
     }
 
@@ -347,7 +348,7 @@ impl Builder<'_> {
         }
         let stored_kl = stored.kl / stored.tokens.max(1) as f64;
         let rows = wanted.iter().map(|row| ShardRow::new(row.key, row.places.iter().copied())).collect();
-        let header = ShardHeader { cache: self.file.identity(), rows, tokens: asked, stored_kl };
+        let header = ShardHeader { cache: self.identity.clone(), rows, tokens: asked, stored_kl };
         shard::write(path, &header, &records)?;
         Ok(Some(stored_kl))
     }

@@ -1,5 +1,6 @@
 //! What a teacher says of every supervised token, on disk: computed once, and learnt from as often as one likes without the teacher in
-//! memory. `record` is what is stored of a token, `shard` a file of them, `build` writes a cache, and `reader` is the teacher that reads one.
+//! memory. `record` is what is stored of a token, `shard` a file of them, `build` writes a cache, and `reader` is the teacher that
+//! reads one.
 //! Records are found by row and place in it, never by step: another order, split or batch size reads the same cache.
 
 mod build;
@@ -76,7 +77,7 @@ pub struct CacheFile {
     pub rows_key: String,
     /// What is stored of a token.
     pub layout: RecordLayout,
-    /// The temperature of the distributions; hidden states have none.
+    /// The temperature of the distributions.
     pub temperature: f64,
     /// The seed of draws.
     pub seed: u64,

@@ -74,7 +74,7 @@ impl CachedTeacher {
                     .to_owned(),
             ));
         }
-        let (mut shards, mut rows) = (Vec::new(), HashMap::new());
+        let (mut shards, mut rows, identity) = (Vec::new(), HashMap::new(), file.identity());
         for number in 0..file.shards {
             if let Loading::Read(watch) = loading
                 && watch(number as u64, file.shards as u64).is_break()
@@ -89,7 +89,7 @@ impl CachedTeacher {
                 )));
             }
             let (shard, header) = Shard::open(&path, &file.layout)?;
-            if header.cache != file.identity() {
+            if header.cache != identity {
                 return Err(shard::damaged(&path, "it belongs to another cache"));
             }
             let mut first = 0;

@@ -5,7 +5,6 @@
 //!   the probabilities are scaled so that they and the rest sum to 1, which undoes most of the rounding of the likely ones. With a
 //!   vocabulary of 2^18 tokens and k = 64 these are 260 bytes.
 //! - N draws: their ids. They are drawn as often as the teacher would say them, so that each weighs 1/N.
-//! - The last hidden state as the head reads it: f32, or bf16 where the head rounds to bf16 before it multiplies.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,29 +27,24 @@ pub struct RecordLayout {
     pub top_k: usize,
     /// Draws; 0 for none.
     pub samples: usize,
-    /// Numbers of the last hidden state; 0 where it is not stored.
-    pub hidden: usize,
-    /// Whether these are bf16.
-    pub is_bf16: bool,
 }
 
 impl RecordLayout {
-    /// Refuses a layout that no build writes for a student of so many tokens.
+    /// Refuses a layout that no build writes for a student with `student_vocab` tokens.
     ///
     /// # Errors
     /// Why.
     pub fn check(&self, student_vocab: usize) -> Result<(), String> {
-        let RecordLayout { vocab, top_k, samples, hidden, .. } = *self;
+        let RecordLayout { vocab, top_k, samples } = *self;
         let is_sound = (1..=student_vocab).contains(&vocab)
             && top_k <= MOST_LISTED.min(vocab)
             && samples <= MOST_DRAWS
-            && (top_k, samples) != (0, 0)
-            && hidden == 0;
+            && (top_k, samples) != (0, 0);
         match is_sound {
             true => Ok(()),
             false => Err(format!(
-                "it says that {top_k} of {vocab} tokens, {samples} draws and {hidden} numbers are stored of each token, which this \
-                 version does not write for this student; write the cache again in another folder"
+                "it says that {top_k} of {vocab} tokens and {samples} draws are stored of each token, which this version does not \
+                 write for this student; write the cache again in another folder"
             )),
         }
     }
@@ -68,13 +62,9 @@ impl RecordLayout {
         (self.samples * self.id_bits() as usize).div_ceil(8)
     }
 
-    fn hidden_bytes(&self) -> usize {
-        self.hidden * if self.is_bf16 { 2 } else { 4 }
-    }
-
     /// Bytes of a record.
     pub fn bytes(&self) -> usize {
-        self.top_k_bytes() + self.samples_bytes() + self.hidden_bytes()
+        self.top_k_bytes() + self.samples_bytes()
     }
 
     /// Appends the likeliest tokens with the logarithms of their probabilities.
@@ -95,16 +85,6 @@ impl RecordLayout {
         let mut bits = BitWriter::new(record);
         ids.iter().for_each(|&id| bits.put(u64::from(id), self.id_bits()));
         bits.finish();
-    }
-
-    /// Appends the last hidden state.
-    pub fn write_hidden(&self, state: &[f32], record: &mut Vec<u8>) {
-        for &value in state {
-            match self.is_bf16 {
-                true => record.extend(round_to_bf16(value).to_le_bytes()),
-                false => record.extend(value.to_le_bytes()),
-            }
-        }
     }
 
     /// Appends the likeliest tokens of a record to two lists. An id outside the vocabulary gives `None`.
@@ -131,16 +111,6 @@ impl RecordLayout {
         self.read_ids(&mut BitReader::new(&record[start..start + self.samples_bytes()]), self.samples, ids)
     }
 
-    /// Appends the hidden state of a record to a list.
-    pub fn read_hidden(&self, record: &[u8], state: &mut Vec<f32>) {
-        let start = self.top_k_bytes() + self.samples_bytes();
-        let bytes = &record[start..start + self.hidden_bytes()];
-        match self.is_bf16 {
-            true => state.extend(bytes.as_chunks().0.iter().map(|two| from_bf16(u16::from_le_bytes(*two)))),
-            false => state.extend(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four))),
-        }
-    }
-
     fn read_ids(&self, bits: &mut BitReader<'_>, count: usize, ids: &mut Vec<u32>) -> Option<()> {
         for _ in 0..count {
             let id = bits.take(self.id_bits());
@@ -148,19 +118,6 @@ impl RecordLayout {
         }
         Some(())
     }
-}
-
-/// To the nearest bf16, of two equally near the even one: as products round their operands.
-fn round_to_bf16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
-
-fn from_bf16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Values of some bits each, the lowest bit first.
@@ -221,15 +178,14 @@ impl BitReader<'_> {
 mod tests {
     use super::*;
 
-    const LAYOUT: RecordLayout = RecordLayout { vocab: 151_936, top_k: 64, samples: 12, hidden: 5, is_bf16: true };
+    const LAYOUT: RecordLayout = RecordLayout { vocab: 151_936, top_k: 64, samples: 12 };
 
     #[test]
     fn a_token_takes_as_many_bytes_as_it_may() {
         let of = |layout: RecordLayout| layout.bytes();
-        assert_eq!(of(RecordLayout { samples: 0, hidden: 0, ..LAYOUT }), 260);
-        assert_eq!(of(RecordLayout { top_k: 0, hidden: 0, ..LAYOUT }), 27);
-        assert_eq!(of(RecordLayout { top_k: 0, samples: 0, ..LAYOUT }), 10);
-        assert_eq!(of(LAYOUT), 297);
+        assert_eq!(of(RecordLayout { samples: 0, ..LAYOUT }), 260);
+        assert_eq!(of(RecordLayout { top_k: 0, ..LAYOUT }), 27);
+        assert_eq!(of(LAYOUT), 287);
     }
 
     #[test]
@@ -240,19 +196,14 @@ mod tests {
             let probabilities: Vec<f64> =
                 std::iter::once(likeliest).chain((1..64).map(|i| (1.0 - likeliest) * 0.5f64.powi(i))).collect();
             let log_probs: Vec<f32> = probabilities.iter().map(|p| p.ln() as f32).collect();
-            let state = [1.0, -2.5, 0.0, 1e-20, f32::from_bits(0x3f80_8000)];
             let mut record = Vec::new();
             LAYOUT.write_top_k(&ids, &log_probs, &mut record);
             LAYOUT.write_samples(&ids[..12], &mut record);
-            LAYOUT.write_hidden(&state, &mut record);
             assert_eq!(record.len(), LAYOUT.bytes());
-            let (mut read_ids, mut read, mut samples, mut hidden) = (vec![], vec![], vec![], vec![]);
+            let (mut read_ids, mut read, mut samples) = (vec![], vec![], vec![]);
             LAYOUT.read_top_k(&record, &mut read_ids, &mut read).unwrap();
             LAYOUT.read_samples(&record, &mut samples).unwrap();
-            LAYOUT.read_hidden(&record, &mut hidden);
             assert_eq!((&read_ids, &samples[..]), (&ids, &ids[..12]));
-            assert_eq!(hidden[..4].iter().map(|x| x.to_bits() >> 16).collect::<Vec<_>>(), [0x3f80, 0xc020, 0, 0x1e3d]);
-            assert_eq!(hidden[4], 1.0, "of two equally near the even one");
             let present = probabilities.iter().zip(&read).filter(|(_, log_prob)| log_prob.is_finite());
             let kl: f64 = present.clone().map(|(p, &log_prob)| p * (p.ln() - f64::from(log_prob))).sum();
             assert!(kl.abs() < 2e-6, "{likeliest}: {kl}");
