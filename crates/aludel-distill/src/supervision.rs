@@ -6,10 +6,11 @@ use std::ops::Range;
 use aludel_data::dataset::PromptKey;
 use aludel_data::token_cache::{RowInfo, TokenRow};
 use aludel_model::decoder::PackedBatch;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The terms that a loss can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LossTerm {
     /// Cross-entropy with the tokens of the data.

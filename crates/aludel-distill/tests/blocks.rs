@@ -6,7 +6,7 @@
 #[path = "../../aludel-model/tests/common/mod.rs"]
 mod common;
 #[path = "common/learning.rs"]
-#[allow(dead_code, reason = "this test makes its own model")]
+#[expect(dead_code, reason = "this test makes its own model")]
 mod learning;
 
 use std::path::Path;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::interval::of_token_mean;
 use super::loss::{Evaluated, Loss, evaluate_rows};
 use crate::error::Result;
-use crate::settings::{DistillKind, DistillSettings, DivergenceKind, Recipe, TermWeights};
+use crate::settings::{DistillSettings, DivergenceKind, Recipe, TermWeights};
+use crate::supervision::LossTerm;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,7 +45,7 @@ pub fn kl_to_teacher(
     tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<KlToTeacher>> {
     let distill = DistillSettings {
-        kind: vec![DistillKind::Logits],
+        kind: vec![LossTerm::Logits],
         weights: TermWeights::default(),
         divergence: DivergenceKind::ForwardKl,
         temperature: 1.0,

@@ -19,8 +19,8 @@ pub struct DistillSettings {
     /// The terms of the loss: "ce" is cross-entropy with the data's tokens, "logits" the divergence from the teacher's distribution at
     /// each of them. One, or a list.
     #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<DistillKind>")]
-    pub kind: Vec<DistillKind>,
+    #[schemars(with = "OneOrMany<LossTerm>")]
+    pub kind: Vec<LossTerm>,
     /// The factor of each term in the loss.
     pub weights: TermWeights,
     /// The teacher: a GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`. Its tokens must be the
@@ -53,16 +53,6 @@ pub struct DistillSettings {
     pub beta: f64,
     /// The teacher's share α in the mixture of "skew_kl": KL(p ‖ α·p + (1 − α)·q).
     pub alpha: f64,
-}
-
-/// A term of the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DistillKind {
-    /// Cross-entropy with the data's tokens.
-    Ce,
-    /// The divergence from the teacher's distribution.
-    Logits,
 }
 
 /// The factor of each term in the loss; without effect for terms that are not in `kind`.
@@ -136,7 +126,7 @@ impl Default for TermWeights {
 impl Default for DistillSettings {
     fn default() -> Self {
         DistillSettings {
-            kind: vec![DistillKind::Ce],
+            kind: vec![LossTerm::Ce],
             weights: TermWeights::default(),
             teacher: None,
             cache: None,
@@ -154,19 +144,10 @@ impl Default for DistillSettings {
     }
 }
 
-impl DistillKind {
-    fn term(self) -> LossTerm {
-        match self {
-            DistillKind::Ce => LossTerm::Ce,
-            DistillKind::Logits => LossTerm::Logits,
-        }
-    }
-}
-
 impl DistillSettings {
     /// Whether a teacher is asked in training.
     pub fn has_teacher(&self) -> bool {
-        self.kind.iter().any(|kind| *kind != DistillKind::Ce)
+        self.kind.iter().any(|kind| *kind != LossTerm::Ce)
     }
 
     /// The terms of the loss with their weights.
@@ -175,7 +156,7 @@ impl DistillSettings {
             LossTerm::Ce => self.weights.ce,
             LossTerm::Logits => self.weights.logits,
         };
-        self.kind.iter().map(|kind| kind.term()).map(|term| (term, weight(term) as f32)).collect()
+        self.kind.iter().map(|&term| (term, weight(term) as f32)).collect()
     }
 
     /// The divergence over the first `vocab` tokens, as kernels take it.
@@ -227,7 +208,7 @@ impl DistillSettings {
     }
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
-        let kinds: Vec<&str> = self.kind.iter().map(|kind| kind.term().name()).collect();
+        let kinds: Vec<&str> = self.kind.iter().map(|kind| kind.name()).collect();
         check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", "\"ce\", \"logits\" or both");
         let repeated = (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i]));
         check.that(!repeated, "kind", &kinds, "a term is named twice", "each term once");

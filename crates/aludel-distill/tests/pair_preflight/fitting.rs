@@ -1,6 +1,7 @@
 //! Pairs that fit, and what is told of them.
 
-use aludel_distill::settings::{DistillKind, Quantize};
+use aludel_distill::settings::Quantize;
+use aludel_distill::supervision::LossTerm;
 
 use crate::model::{CHATML, Model};
 use crate::{Pair, shared, teacher};
@@ -70,7 +71,7 @@ fn the_student_itself_is_told() {
     let model = pair.recipe.distill.teacher.clone();
     let pair = pair.with(|recipe| {
         recipe.student.model = model;
-        recipe.distill.kind = vec![DistillKind::Ce, DistillKind::Logits];
+        recipe.distill.kind = vec![LossTerm::Ce, LossTerm::Logits];
     });
     let notes = pair.run().unwrap();
     assert!(notes.len() == 1 && notes[0].starts_with("the teacher is the student itself"), "{notes:?}");

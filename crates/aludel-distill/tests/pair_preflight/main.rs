@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use aludel_distill::settings::{DistillKind, PairCheck, Recipe};
+use aludel_distill::settings::{PairCheck, Recipe};
+use aludel_distill::supervision::LossTerm;
 use aludel_distill::teacher::preflight::{Check, Finding};
 use aludel_distill::train::{Event, Stage, train};
 use aludel_distill::{Error, merge};
@@ -65,7 +66,7 @@ impl Pair {
         let teacher = teacher.write(&folder.path().join("teacher"));
         let rows = shared().folder.path().join("rows.jsonl");
         let mut recipe = recipe(&student, &rows, &folder.path().join("run"), 1);
-        recipe.distill.kind = vec![DistillKind::Logits];
+        recipe.distill.kind = vec![LossTerm::Logits];
         recipe.distill.teacher = Some(teacher);
         Pair { folder, recipe }
     }

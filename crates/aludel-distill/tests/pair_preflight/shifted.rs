@@ -9,7 +9,8 @@ use aludel_data::token_cache::{RowInfo, TokenRow};
 use aludel_distill::Result;
 use aludel_distill::learner::context;
 use aludel_distill::prepare::Preparer;
-use aludel_distill::settings::{DistillKind, Recipe};
+use aludel_distill::settings::Recipe;
+use aludel_distill::supervision::LossTerm;
 use aludel_distill::supervision::SupervisedBatch;
 use aludel_distill::teacher::preflight::{Check, Predictions, check_texts, sampled_rows};
 use aludel_distill::teacher::{Loading, OnlineTeacher, Teacher};
@@ -117,7 +118,7 @@ fn a_real_model_teaches_itself_and_not_when_it_is_shifted() {
     let row = json!({"prompt": "What is the capital of France?", "response": "The capital of France is Paris. It lies on the river Seine, and more than two million people live there."});
     fs::write(&data, format!("{row}\n")).unwrap();
     let mut recipe = recipe(Path::new(&path), &data, &folder.path().join("run"), 1);
-    recipe.distill.kind = vec![DistillKind::Logits];
+    recipe.distill.kind = vec![LossTerm::Logits];
     recipe.distill.teacher = Some(path.into());
     let student = Student::open(recipe.student_model().unwrap()).unwrap();
     assert_eq!(check_texts(&student, &recipe).unwrap(), []);

@@ -6,21 +6,21 @@
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
 mod amx;
-mod coded;
 mod decoded;
 mod job;
 mod micro;
 mod operand;
 mod pack;
 mod quantized;
+mod quantized_panels;
 pub(crate) mod tile;
 mod tokens;
 
 pub(crate) use amx::busy as amx_busy;
-pub(crate) use coded::CodedPanels;
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
 pub(crate) use quantized::{Rounded, multiply_coded, round_rows};
+pub(crate) use quantized_panels::CodedPanels;
 pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View, assert_apart};

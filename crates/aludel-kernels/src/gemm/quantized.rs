@@ -7,7 +7,7 @@
 use half::f16;
 
 use super::Init;
-use super::coded::{CodedPanels, FACTORS_BYTES, GROUP, PANEL, codes_bytes};
+use super::quantized_panels::{CodedPanels, FACTORS_BYTES, GROUP, PANEL, codes_bytes};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::profile::Kind;
 use crate::quant::CODES;

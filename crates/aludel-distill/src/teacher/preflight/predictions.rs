@@ -123,7 +123,7 @@ impl Predictions {
         Ok(Some(found))
     }
 
-    /// What is wrong with them, over a vocabulary of so many tokens.
+    /// What is wrong with them, over a vocabulary of `vocab` tokens.
     pub fn judge(&self, vocab: usize, settings: &DistillSettings) -> Option<Finding> {
         let guessing = (vocab.max(2) as f64).ln();
         let shifted = [(&self.before, "before"), (&self.after, "after")].into_iter().find(|([own, other], _)| {
