@@ -10,7 +10,7 @@ use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
-use aludel_model::adapter::{Adapter, AdapterOptions, Init};
+use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
 use aludel_model::student::Student;
 
@@ -447,8 +447,8 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
     Ok(AdapterOptions {
         config: adapter_config::of(&recipe.lora, &student.config),
         init: match recipe.lora.init {
-            InitLora::Kaiming => Init::Kaiming,
-            InitLora::Gaussian => Init::Gaussian,
+            InitLora::Kaiming => AdapterInit::Kaiming,
+            InitLora::Gaussian => AdapterInit::Gaussian,
         },
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
         rows: if added.is_empty() { None } else { Some(mean::by_meaning(student, added)?) },

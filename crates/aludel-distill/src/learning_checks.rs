@@ -102,7 +102,7 @@ mod tests {
     use aludel_formats::peft::{AdapterConfig, TargetModules};
     use aludel_kernels::linear::Precision;
     use aludel_kernels::{Context, optim};
-    use aludel_model::adapter::{Adapter, AdapterOptions, Init};
+    use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
     use aludel_model::config::Config;
     use aludel_model::decoder::Decoder;
     use aludel_model::weights::{Files, Weights};
@@ -122,7 +122,7 @@ mod tests {
                 target_modules: Some(TargetModules::Pattern("all-linear".to_owned())),
                 ..AdapterConfig::default()
             },
-            init: Init::Kaiming,
+            init: AdapterInit::Kaiming,
             seed: 1,
             rows: None,
         };

@@ -11,7 +11,7 @@ use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_formats::{Dtype, safetensors};
 use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
-use aludel_model::adapter::{Adapter, AdapterOptions, Init};
+use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
 use aludel_model::student::Student;
 use common::{Model, fixture, ids, llama3, logits, tensor};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn write_adapter(student: &Student, folder: &Path) {
             target_modules: Some(TargetModules::Names(vec!["q_proj".to_owned()])),
             ..AdapterConfig::default()
         },
-        init: Init::Kaiming,
+        init: AdapterInit::Kaiming,
         seed: 0,
         rows: None,
     };

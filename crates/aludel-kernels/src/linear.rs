@@ -83,7 +83,7 @@ pub fn forward<const N: usize>(ctx: &mut Context, input: &Input, products: &[Pro
             multiply_coded(ctx, rounded, panels, init, product.y);
             init = Init::Accumulate;
         }
-        gemm::Product { segments, init, c: product.y }
+        gemm::GemmProduct { segments, init, c: product.y }
     });
     gemm_all::<N>(ctx, &dense);
     ctx.release(mark);

@@ -44,7 +44,7 @@ struct Shared {
     state: AtomicU64,
     /// Next task of each thread's stretch.
     next: Vec<Cursor>,
-    job: UnsafeCell<Option<Job>>,
+    job: UnsafeCell<Option<PoolJob>>,
     asleep: Vec<AtomicBool>,
     is_ending: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -56,7 +56,7 @@ struct Cursor(AtomicUsize);
 
 /// A borrowed closure without its lifetime. [`Pool::run`] does not return before everyone has left it.
 #[derive(Clone, Copy)]
-struct Job {
+struct PoolJob {
     task: *const (dyn Fn(usize) + Sync),
     tasks: usize,
     order: Order,
@@ -111,7 +111,7 @@ impl Pool {
         let shared = &*self.shared;
         // SAFETY: the lifetime is dropped; this function returns only when no worker is inside the job any more.
         let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
-        let job = Job { task, tasks, order };
+        let job = PoolJob { task, tasks, order };
         // SAFETY: no worker is inside: the last job was closed and left before its `run` returned, and `&mut self` keeps others out.
         shared.job.with_mut(|held| unsafe { *held = Some(job) });
         for (thread, cursor) in shared.next.iter().enumerate() {
@@ -163,7 +163,7 @@ impl Shared {
     }
 
     /// Waits for a job newer than number `done` and enters it; nothing if it woke in vain.
-    fn next_job(&self, done: &mut u64, index: usize) -> Option<Job> {
+    fn next_job(&self, done: &mut u64, index: usize) -> Option<PoolJob> {
         for _ in 0..SPINS {
             if let Some(job) = self.enter(done) {
                 return Some(job);
@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// Enters the present job, if it is open and newer than `done`.
-    fn enter(&self, done: &mut u64) -> Option<Job> {
+    fn enter(&self, done: &mut u64) -> Option<PoolJob> {
         let mut state = self.state.load(Ordering::SeqCst);
         while state & OPEN != 0 && state / JOB != *done {
             match self.state.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::SeqCst) {
@@ -199,7 +199,7 @@ impl Shared {
     }
 
     /// The tasks that a thread begins with.
-    fn stretch(&self, thread: usize, job: Job) -> Range<usize> {
+    fn stretch(&self, thread: usize, job: PoolJob) -> Range<usize> {
         let (tasks, threads) = (job.tasks, self.next.len());
         match job.order {
             Order::ByThread => tasks * thread / threads..tasks * (thread + 1) / threads,
@@ -208,7 +208,7 @@ impl Shared {
         }
     }
 
-    fn run_tasks(&self, job: Job, index: usize) {
+    fn run_tasks(&self, job: PoolJob, index: usize) {
         let threads = self.next.len();
         for thread in (index..threads).chain(0..index) {
             let (cursor, end) = (&self.next[thread].0, self.stretch(thread, job).end);

@@ -12,7 +12,7 @@ use aludel_formats::hf;
 use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::{Context, Region};
-use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
+use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions, NewRows};
 use aludel_model::config::Config;
 use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
@@ -282,7 +282,7 @@ fn damage(ctx: &mut Context, decoder: &Decoder, token: u32) -> Adapter {
             target_modules: Some(TargetModules::Names(vec!["o_proj".to_owned()])),
             ..AdapterConfig::default()
         },
-        init: Init::Kaiming,
+        init: AdapterInit::Kaiming,
         seed: 0,
         rows: Some(NewRows { ids: vec![token], embedding: vec![f32::NAN; decoder.config().hidden_size], head: None }),
     };

@@ -10,7 +10,7 @@ use std::time::Instant;
 use aludel_data::dataset::{Prompt, Provenance};
 use aludel_data::finish_reason::Finish;
 use aludel_teacher::client::{Answer, RequestParams};
-use aludel_teacher::store::{Outcome, Store, TraceRow};
+use aludel_teacher::store::{Store, TraceOutcome, TraceRow};
 use aludel_text::message::Message;
 use serde_json::json;
 
@@ -80,7 +80,7 @@ fn row(wanted: aludel_teacher::store::TraceKey) -> TraceRow {
     };
     TraceRow {
         wanted,
-        outcome: Outcome::Answered { answer, cost: None },
+        outcome: TraceOutcome::Answered { answer, cost: None },
         endpoint: "http://localhost".to_string(),
         attempts: 1,
     }

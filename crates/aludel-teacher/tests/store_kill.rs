@@ -11,7 +11,7 @@ use std::sync::Arc;
 use aludel_data::dataset::{Prompt, Provenance};
 use aludel_data::finish_reason::Finish;
 use aludel_teacher::client::{Answer, RequestParams};
-use aludel_teacher::store::{MissingTraces, Outcome, Store, TraceRow};
+use aludel_teacher::store::{MissingTraces, Store, TraceOutcome, TraceRow};
 use aludel_text::message::Message;
 
 const CHILD: &str = "ALUDEL_TEST_STORE_CHILD";
@@ -55,7 +55,7 @@ fn child() {
                         first_token_ms: 0,
                         elapsed_ms: 0,
                     };
-                    let outcome = Outcome::Answered { answer, cost: None };
+                    let outcome = TraceOutcome::Answered { answer, cost: None };
                     let row = TraceRow { wanted: wanted.id(), outcome, endpoint: String::new(), attempts: 1 };
                     writer.put_and_wait(row).unwrap();
                     println!("\nkept {asked}");

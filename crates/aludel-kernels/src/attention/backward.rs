@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{BLOCK, Heads, Rows, WindowMask, assert_rows_apart, list_pieces, range, room_for_pieces, split, tiles};
 use crate::device::{Context, Device, Mat, View, assert_apart};
-use crate::gemm::tile::{self, Part, Product};
+use crate::gemm::tile::{self, Part, TileProduct};
 use crate::profile::Kind;
 use crate::reference;
 use crate::simd::{Isa, exp, lane_sum, multiversion};
@@ -76,7 +76,7 @@ pub fn backward(
         );
         // SAFETY: scratch that was just taken.
         unsafe { assert_rows_apart(ctx, room, tokens, rows.ranges(ctx)) };
-        let job = Job {
+        let job = BackwardJob {
             heads: *heads,
             isa: ctx.isa(),
             q: ctx.view(q),
@@ -278,7 +278,7 @@ impl<'a> State<'a> {
     }
 }
 
-struct Job {
+struct BackwardJob {
     heads: Heads,
     isa: Isa,
     q: View,
@@ -293,7 +293,7 @@ struct Job {
     dv_parts: View,
 }
 
-impl Job {
+impl BackwardJob {
     /// All pairs of tiles of one task.
     ///
     /// # Safety
@@ -335,8 +335,8 @@ impl Job {
                     (&state.query_left[left..], &*state.key_scores, &mut *state.scores),
                     (&state.slope_left[left..], &*state.value_scores, &mut *state.slopes),
                 ] {
-                    let product = Product::new(lhs, rhs, (m, n, d));
-                    Product { wanted: seen, ..product }.run(isa, p, target, BLOCK);
+                    let product = TileProduct::new(lhs, rhs, (m, n, d));
+                    TileProduct { wanted: seen, ..product }.run(isa, p, target, BLOCK);
                 }
                 for r in 0..m {
                     // SAFETY: only read.
@@ -354,13 +354,13 @@ impl Job {
                     (&state.query_turned[turned..], &*state.slopes, &mut *state.dk),
                 ] {
                     tile::rhs_kn(isa, p, rhs, BLOCK, (n, m), state.packed);
-                    let product = Product::new(lhs, state.packed, (d, n, m));
-                    Product { rhs_part: seen, accumulates: i > j, ..product }.run(isa, p, target, BLOCK);
+                    let product = TileProduct::new(lhs, state.packed, (d, n, m));
+                    TileProduct { rhs_part: seen, accumulates: i > j, ..product }.run(isa, p, target, BLOCK);
                 }
                 tile::lhs_rows(isa, p, state.slopes, BLOCK, (m, n), 1.0, state.packed);
-                let product = Product::new(state.packed, state.key_right, (m, d, n));
+                let product = TileProduct::new(state.packed, state.key_right, (m, d, n));
                 let dq = &mut state.dq[queries.start * ld..];
-                Product { lhs_part: seen, accumulates: true, ..product }.run(isa, p, dq, ld);
+                TileProduct { lhs_part: seen, accumulates: true, ..product }.run(isa, p, dq, ld);
             }
             for (gradient, parts) in [(&*state.dk, self.dk_parts), (&*state.dv, self.dv_parts)] {
                 tile::transposed(isa, gradient, BLOCK, (d, n), state.turned, ld);

@@ -4,7 +4,7 @@ use super::{
     BLOCK, Heads, Rows, WindowMask, assert_rows_apart, is_harmless, list_pieces, range, room_for_pieces, split, tiles,
 };
 use crate::device::{Context, Device, Mat, View, assert_apart};
-use crate::gemm::tile::{self, Part, Product};
+use crate::gemm::tile::{self, Part, TileProduct};
 use crate::profile::Kind;
 use crate::reference;
 use crate::simd::{Isa, LANES, exp, multiversion};
@@ -181,19 +181,19 @@ impl<'a> State<'a> {
             }
             for g in 0..heads.group() {
                 let (rows, scores) = (g * BLOCK..(g + 1) * BLOCK, &mut self.scores[..BLOCK * BLOCK]);
-                let product = Product {
+                let product = TileProduct {
                     wanted: Part::Above { seen },
-                    ..Product::new(self.key, &self.query[g * packed_query..], (n, m, d))
+                    ..TileProduct::new(self.key, &self.query[g * packed_query..], (n, m, d))
                 };
                 product.run(isa, p, scores, BLOCK);
                 let out = &mut self.out[g * BLOCK * d..(g + 1) * BLOCK * d];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
                 online_softmax(isa, scores, n, m, seen, before, maximum, sum, out);
                 tile::rhs_kn(isa, p, scores, BLOCK, (m, n), self.packed_scores);
-                let product = Product {
+                let product = TileProduct {
                     rhs_part: Part::Above { seen },
                     accumulates: true,
-                    ..Product::new(self.value, self.packed_scores, (d, m, n))
+                    ..TileProduct::new(self.value, self.packed_scores, (d, m, n))
                 };
                 product.run(isa, p, out, BLOCK);
                 if is_apart {

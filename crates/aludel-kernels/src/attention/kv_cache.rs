@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::forward::{Query, State};
 use super::{BLOCK, Heads, WindowMask, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
 use crate::device::{Context, Device, Indices, List, Mat, assert_apart};
-use crate::gemm::tile::{self, Part, Product};
+use crate::gemm::tile::{self, Part, TileProduct};
 use crate::profile::Kind;
 use crate::reference;
 use crate::simd::{exp, lane_max, lane_sum, multiversion, prefetch_l2};
@@ -311,9 +311,9 @@ impl State<'_> {
             }
             for g in 0..groups {
                 let rows = g * m..(g + 1) * m;
-                let product = Product {
+                let product = TileProduct {
                     wanted: Part::Below { seen },
-                    ..Product::new(&self.query[g * packed_query..], key, (m, n, d))
+                    ..TileProduct::new(&self.query[g * packed_query..], key, (m, n, d))
                 };
                 product.run(isa, p, self.scores, BLOCK);
                 let scores = &mut self.scores[..m * BLOCK];
@@ -324,11 +324,11 @@ impl State<'_> {
                 online_softmax(isa, scores, n, seen, before, maximum, sum, &mut out[..m * ld], ld);
                 tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
                 let harmless = if is_apart { bytemuck::cast_slice(&self.turned[..value.len()]) } else { value };
-                let product = Product {
+                let product = TileProduct {
                     packed_depth: BLOCK,
                     lhs_part: Part::Below { seen },
                     accumulates: true,
-                    ..Product::new(self.packed_scores, harmless, (m, d, n))
+                    ..TileProduct::new(self.packed_scores, harmless, (m, d, n))
                 };
                 product.run(isa, p, out, ld);
                 if is_apart {

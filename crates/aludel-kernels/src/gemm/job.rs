@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::micro::{self, Tile};
-use super::{FEW_ROWS, Init, MR, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Product, Segment, even};
+use super::{FEW_ROWS, GemmProduct, Init, MR, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Segment, even};
 use crate::device::Context;
 use crate::simd::prefetch;
 
@@ -22,7 +22,7 @@ const TASK_FLOATS: usize = 74_000;
 pub(super) const SCRATCH: usize = KC * NR;
 
 /// In how many groups the panels of a product are dealt out. Bits do not depend on it.
-fn groups(product: &Product<'_>, threads: usize) -> usize {
+fn groups(product: &GemmProduct<'_>, threads: usize) -> usize {
     let (rows, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
     if rows <= FEW_ROWS {
         return panels.div_ceil(PANELS_OF_FEW_ROWS);
@@ -35,15 +35,15 @@ fn groups(product: &Product<'_>, threads: usize) -> usize {
     even(groups, row_blocks, threads, panels)
 }
 
-pub(super) struct Job<'a> {
+pub(super) struct PanelJob<'a> {
     op: Placed<'a>,
     /// Panels are dealt out in the given number of groups of almost equal size.
     groups: usize,
 }
 
-impl<'a> Job<'a> {
-    pub(super) fn new(op: Placed<'a>, product: &Product<'a>, threads: usize) -> Job<'a> {
-        Job { op, groups: groups(product, threads) }
+impl<'a> PanelJob<'a> {
+    pub(super) fn new(op: Placed<'a>, product: &GemmProduct<'a>, threads: usize) -> PanelJob<'a> {
+        PanelJob { op, groups: groups(product, threads) }
     }
 
     fn row_blocks(&self) -> usize {

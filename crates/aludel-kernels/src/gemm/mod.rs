@@ -108,7 +108,7 @@ pub(crate) type Segments<'a> = [Option<(Lhs, Rhs<'a>)>; 2];
 /// `c = init + Σ lhs·rhs` over the segments; without any, nothing happens. All left-hand operands have `c.rows()` rows, all
 /// right-hand ones `c.cols()` columns.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
+pub(crate) struct GemmProduct<'a> {
     pub(crate) segments: Segments<'a>,
     pub(crate) init: Init,
     pub(crate) c: Mat,
@@ -118,13 +118,13 @@ pub(crate) struct Product<'a> {
 pub(crate) fn gemm(ctx: &mut Context, segments: &[(Lhs, Rhs<'_>)], init: Init, c: Mat) {
     assert!(segments.len() <= 2, "a product of {} pairs of operands", segments.len());
     let segments = std::array::from_fn(|i| segments.get(i).copied());
-    gemm_all(ctx, &[Product { segments, init, c }]);
+    gemm_all(ctx, &[GemmProduct { segments, init, c }]);
 }
 
 /// Products that do not depend on each other, as one op: with few rows, what an op costs to start is a good part of its time, and
 /// small products share the threads better together.
-pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_>; N]) {
-    for Product { segments, init, c } in products {
+pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[GemmProduct<'_>; N]) {
+    for GemmProduct { segments, init, c } in products {
         for (lhs, rhs) in segments.iter().flatten() {
             assert_eq!((lhs.m, rhs.n(), lhs.k), (c.rows(), c.cols(), rhs.k()), "operands of different shapes");
             assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
@@ -137,7 +137,7 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
     }
     let mark = ctx.mark();
     let threads = ctx.threads();
-    let is_tiled = |product: &Product<'_>| {
+    let is_tiled = |product: &GemmProduct<'_>| {
         let mut segments = product.segments.iter().flatten();
         segments.next().is_some_and(|(lhs, _)| amx::is_used(ctx.isa(), lhs.precision))
     };
@@ -152,7 +152,7 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
         // The products run at once: what one of them writes is read and written by none of the others.
         let written = products.each_ref().map(|product| product.c.place());
         assert_apart(&written, &[scratch.place()]);
-        for Product { segments, init, .. } in products {
+        for GemmProduct { segments, init, .. } in products {
             let packed = segments.iter().flatten().flat_map(|(lhs, rhs)| [Some(lhs.packed.place()), rhs.place()]);
             for read in packed.chain([init.source().map(|source| source.place())]).flatten() {
                 written.iter().chain([&scratch.place()]).for_each(|written| assert_apart(&[*written], &[read]));
@@ -160,8 +160,8 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
         }
         let _span = ctx.span(Kind::Matrix);
         let jobs: [Work<'_>; N] = std::array::from_fn(|i| match uses_tiles[i] {
-            true => Work::Tiles(amx::job::Job::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
-            false => Work::Panels(job::Job::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
+            true => Work::Tiles(amx::job::TileJob::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
+            false => Work::Panels(job::PanelJob::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
         });
         ctx.parallel(jobs.iter().map(Work::tasks).sum(), |mut task| {
             for job in &jobs {
@@ -177,8 +177,8 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
 
 /// A product cut into tasks, for the unit that computes it.
 enum Work<'a> {
-    Panels(job::Job<'a>),
-    Tiles(amx::job::Job<'a>),
+    Panels(job::PanelJob<'a>),
+    Tiles(amx::job::TileJob<'a>),
 }
 
 impl Work<'_> {
@@ -218,8 +218,8 @@ struct Placed<'a> {
 }
 
 impl<'a> Placed<'a> {
-    fn new(ctx: &Context, product: &Product<'a>, scratch: Mat) -> Placed<'a> {
-        let Product { segments, init, c } = *product;
+    fn new(ctx: &Context, product: &GemmProduct<'a>, scratch: Mat) -> Placed<'a> {
+        let GemmProduct { segments, init, c } = *product;
         Placed {
             segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
             init,

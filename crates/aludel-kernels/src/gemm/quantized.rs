@@ -89,7 +89,7 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
     let _span = ctx.span(Kind::Matrix);
     init.assert_fits(c);
     assert_apart(&[c.place()], &[x.quants.span(), x.scales.span(), x.sums.span()]);
-    let job = Job {
+    let job = CodedJob {
         weight,
         quants: ctx.view(x.quants),
         scales: ctx.view(x.scales),
@@ -109,7 +109,7 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
     });
 }
 
-struct Job<'a> {
+struct CodedJob<'a> {
     weight: &'a CodedPanels,
     quants: View<u32>,
     scales: View,
@@ -120,7 +120,7 @@ struct Job<'a> {
     isa: Isa,
 }
 
-impl Job<'_> {
+impl CodedJob<'_> {
     /// At most [`ROWS`] rows of C and one panel of its columns.
     fn tile(&self, panel: usize, row: usize, rows: usize) {
         let (column, columns) = (panel * PANEL, PANEL.min(self.weight.shape().0 - panel * PANEL));

@@ -222,7 +222,7 @@ impl Part {
 
 /// `c = lhs·rhs`, or `c += lhs·rhs` if it `accumulates`.
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
+pub(crate) struct TileProduct<'a> {
     pub(crate) lhs: &'a [u32],
     pub(crate) rhs: &'a [u32],
     /// Rows of c, its columns, and the depth that is summed over.
@@ -238,11 +238,11 @@ pub(crate) struct Product<'a> {
     pub(crate) accumulates: bool,
 }
 
-impl<'a> Product<'a> {
+impl<'a> TileProduct<'a> {
     /// `c = lhs·rhs`, all of it.
-    pub(crate) fn new(lhs: &'a [u32], rhs: &'a [u32], shape: (usize, usize, usize)) -> Product<'a> {
+    pub(crate) fn new(lhs: &'a [u32], rhs: &'a [u32], shape: (usize, usize, usize)) -> TileProduct<'a> {
         let (wanted, lhs_part, rhs_part) = (Part::All, Part::All, Part::All);
-        Product { lhs, rhs, shape, packed_depth: shape.2, wanted, lhs_part, rhs_part, accumulates: false }
+        TileProduct { lhs, rhs, shape, packed_depth: shape.2, wanted, lhs_part, rhs_part, accumulates: false }
     }
 
     /// What of the depth matters to these rows and columns of c.

@@ -33,7 +33,7 @@ pub(crate) fn add_token_products(ctx: &mut Context, left: Mat, right: Mat, scale
                 interleave(isa, Precision::F32, from, lv.ld(), (panel.height, panel.span), to, panel.height);
             }
         });
-        let job = Job { packed: pv, right: ctx.view(right), out: ctx.view(out), scale, transposed };
+        let job = TokenJob { packed: pv, right: ctx.view(right), out: ctx.view(out), scale, transposed };
         ctx.parallel(d.div_ceil(NR), |task| {
             let (first, columns) = (task * NR, NR.min(d - task * NR));
             for chunk in 0..tokens.div_ceil(TOKEN_CHUNK) {
@@ -69,7 +69,7 @@ fn panels(tokens: usize, columns: usize, chunk: usize) -> impl Iterator<Item = P
     (0..columns).step_by(MR).map(move |first| Panel { token, span, first, height: MR.min(columns - first), columns })
 }
 
-struct Job {
+struct TokenJob {
     packed: View,
     right: View,
     out: View,
@@ -77,7 +77,7 @@ struct Job {
     transposed: bool,
 }
 
-impl Job {
+impl TokenJob {
     /// Adds one panel's products with columns `first .. first + columns`.
     ///
     /// # Safety

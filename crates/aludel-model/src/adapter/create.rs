@@ -14,7 +14,7 @@ use crate::module::Module;
 
 /// How A of a new adapter starts; B starts at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Init {
+pub enum AdapterInit {
     /// Uniform within ±1/√d_in, PEFT's default.
     Kaiming,
     /// Normal with standard deviation 1/r.
@@ -27,7 +27,7 @@ pub struct AdapterOptions {
     /// Its description in PEFT's terms; [`Adapter::new`] fills in the name of the base and the trained rows.
     pub config: AdapterConfig,
     /// How A starts.
-    pub init: Init,
+    pub init: AdapterInit,
     /// For the random start.
     pub seed: u64,
     /// Vocabulary rows to train, if any.
@@ -151,8 +151,8 @@ impl Adapter {
             let key = buffer.entries[a].name.bytes().fold(options.seed, |key, byte| rng::mix(key, u64::from(byte)));
             let bound = 1.0 / (d_in as f32).sqrt();
             values.extend((0..(r * d_in) as u64).map(|i| match options.init {
-                Init::Kaiming => (2.0 * rng::uniform(key, i) - 1.0) * bound,
-                Init::Gaussian => rng::normal(key, i) / r as f32,
+                AdapterInit::Kaiming => (2.0 * rng::uniform(key, i) - 1.0) * bound,
+                AdapterInit::Gaussian => rng::normal(key, i) / r as f32,
             }));
             values.resize(values.len() + d_out * r, 0.0);
             let dora = config.use_dora.then(|| buffer.push_dora(ctx, base, layer, module));
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn biases_of_a_model_without_any_are_refused() {
         let config = AdapterConfig { bias: Bias::All, ..AdapterConfig::default() };
-        let options = AdapterOptions { config, init: Init::Kaiming, seed: 0, rows: None };
+        let options = AdapterOptions { config, init: AdapterInit::Kaiming, seed: 0, rows: None };
         let error = Adapter::new(&mut Context::cpu(1), &model(), &options, "base").unwrap_err().to_string();
         assert!(error.contains("no biases to train") && error.contains("lora.bias = \"none\""), "{error}");
     }

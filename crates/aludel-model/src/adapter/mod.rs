@@ -26,7 +26,7 @@ use crate::layout::{linear_shape, module_path};
 use crate::module::{MODULES, Module};
 
 pub use base::Base;
-pub use create::{AdapterOptions, Init, NewRows, Target, targets};
+pub use create::{AdapterInit, AdapterOptions, NewRows, Target, targets};
 
 /// One trained tensor: its PEFT name, its shape, its place in the flat buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]

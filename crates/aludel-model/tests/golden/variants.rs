@@ -2,7 +2,7 @@
 
 use aludel_formats::peft::{AdapterConfig, TargetModules};
 use aludel_kernels::linear::Quantization;
-use aludel_model::adapter::{AdapterOptions, Init};
+use aludel_model::adapter::{AdapterInit, AdapterOptions};
 use aludel_model::decoder::{StepDropout, WeightFormat};
 
 use super::*;
@@ -98,7 +98,7 @@ fn a_new_adapter_of_dora_changes_nothing_however_the_base_is_held() {
             target_modules: Some(TargetModules::Pattern("all-linear".to_owned())),
             ..AdapterConfig::default()
         };
-        let options = AdapterOptions { config: adapter_config, init: Init::Kaiming, seed: 1, rows: None };
+        let options = AdapterOptions { config: adapter_config, init: AdapterInit::Kaiming, seed: 1, rows: None };
         let adapter = Adapter::new(&mut ctx, &decoder, &options, "base").unwrap();
         let ids = &golden.rows()[1].ids;
         let base = logits(&mut ctx, &decoder, None, ids);

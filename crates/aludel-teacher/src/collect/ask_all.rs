@@ -87,7 +87,7 @@ pub fn listed_models(teacher: &HttpTeacher) -> Result<Vec<String>, Failure> {
 }
 
 /// A question under way.
-struct Job {
+struct AskJob {
     index: usize,
     listed: ListedQuestion,
     failures: u32,
@@ -104,9 +104,9 @@ struct Requester<'a> {
     /// Tokens of all answers, and their number.
     mean_tokens: (u64, u64),
     jitter: Jitter,
-    on_their_way: JoinSet<(Job, Result<Answer, Failure>)>,
+    on_their_way: JoinSet<(AskJob, Result<Answer, Failure>)>,
     /// Questions to retry, and when.
-    waiting: Vec<(Instant, Job)>,
+    waiting: Vec<(Instant, AskJob)>,
     /// Whether the end came before some of these could be asked again.
     is_any_dropped: bool,
     /// When the server last answered any question.
@@ -181,7 +181,7 @@ impl Requester<'_> {
                 None if self.waiting.len() > most => return,
                 None => match list.next() {
                     Some((index, listed)) => {
-                        Job { index, listed, failures: 0, refusals: 0, failing_since: None, expected_tokens: 0 }
+                        AskJob { index, listed, failures: 0, refusals: 0, failing_since: None, expected_tokens: 0 }
                     }
                     None => return,
                 },
@@ -190,7 +190,7 @@ impl Requester<'_> {
         }
     }
 
-    fn send(&mut self, mut job: Job, now: Instant) {
+    fn send(&mut self, mut job: AskJob, now: Instant) {
         job.expected_tokens = self.mean_tokens.0 / self.mean_tokens.1.max(1);
         self.rate.asked(job.expected_tokens, now);
         let teacher = Arc::clone(self.teacher);
@@ -204,7 +204,7 @@ impl Requester<'_> {
 
     fn took<E>(
         &mut self,
-        job: Job,
+        job: AskJob,
         answer: Result<Answer, Failure>,
         tell: &mut dyn FnMut(&str),
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
@@ -240,7 +240,7 @@ impl Requester<'_> {
     }
 
     /// Retries later, unless this question alone fails too often, or the server answers no question any more.
-    fn failed(&mut self, mut job: Job, failure: &Failure, tell: &mut dyn FnMut(&str)) {
+    fn failed(&mut self, mut job: AskJob, failure: &Failure, tell: &mut dyn FnMut(&str)) {
         let (now, words) = (Instant::now(), failure.to_string());
         if self.ending.is_some() {
             self.is_any_dropped = true;

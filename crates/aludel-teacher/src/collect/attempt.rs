@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::{Price, Usage};
-use super::persistence::{AnswerWriter, Job};
+use super::persistence::{AnswerWriter, QueuedQuestion};
 use crate::Error;
 use crate::client::{Failure, RequestParams, Teacher};
 
 /// The result of an attempt.
-pub(super) enum Outcome {
+pub(super) enum AttemptOutcome {
     /// An answer, committed to the store.
     Kept {
         usage: Usage,
@@ -49,7 +49,7 @@ pub(super) struct Requester {
 
 impl Requester {
     /// Asks a question. It keeps its slot until its answer is committed, so that a crash costs at most the requests in flight.
-    pub(super) async fn ask(&self, job: &Job, teacher: &dyn Teacher) -> Outcome {
+    pub(super) async fn ask(&self, job: &QueuedQuestion, teacher: &dyn Teacher) -> AttemptOutcome {
         let asked = Instant::now();
         match teacher.ask(&job.question, &self.asking, job.sample()).await {
             Ok(answer) => {
@@ -61,17 +61,17 @@ impl Requester {
                 // Includes the commit, since the slot is taken until then: if answers arrive immediately, only more slots increase
                 // throughput.
                 let elapsed = asked.elapsed();
-                let it = Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread };
-                kept.map_or_else(Outcome::Lost, |()| it)
+                let it = AttemptOutcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread };
+                kept.map_or_else(AttemptOutcome::Lost, |()| it)
             }
             Err(Failure::Question { status, words }) => {
                 if !self.is_known.load(Ordering::Relaxed) {
-                    return Outcome::NotTaken { words, status, is_kept: false };
+                    return AttemptOutcome::NotTaken { words, status, is_kept: false };
                 }
                 let kept = self.answer_writer.keep_failure(job, teacher.name(), &words).await;
-                kept.map_or_else(Outcome::Lost, |()| Outcome::NotTaken { words, status, is_kept: true })
+                kept.map_or_else(AttemptOutcome::Lost, |()| AttemptOutcome::NotTaken { words, status, is_kept: true })
             }
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => AttemptOutcome::Failed(failure),
         }
     }
 }

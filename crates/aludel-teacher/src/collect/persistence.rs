@@ -7,14 +7,14 @@ use tokio::sync::mpsc::Sender;
 
 use crate::Error;
 use crate::client::{Answer, Question};
-use crate::store::{MissingTrace, MissingTraces, Outcome, TraceRow, Writer};
+use crate::store::{MissingTrace, MissingTraces, TraceOutcome, TraceRow, Writer};
 
 /// Questions taken from the store per batch: few at first, so that a second process finds work in a short list, too.
 const FIRST_BATCH: usize = 16;
 const LARGEST_BATCH: usize = 256;
 
 /// A missing answer, and its attempts so far.
-pub(super) struct Job {
+pub(super) struct QueuedQuestion {
     wanted: MissingTrace,
     pub(super) question: Arc<Question>,
     pub(super) attempts: u32,
@@ -25,7 +25,7 @@ pub(super) struct Job {
     order: u64,
 }
 
-impl Job {
+impl QueuedQuestion {
     pub(super) fn sample(&self) -> u32 {
         self.wanted.sample
     }
@@ -42,7 +42,7 @@ impl Job {
 }
 
 /// Sends missing traces to the scheduler, batch by batch.
-pub(super) fn feed(mut missing: MissingTraces, jobs: &Sender<Result<Job, Error>>) {
+pub(super) fn feed(mut missing: MissingTraces, jobs: &Sender<Result<QueuedQuestion, Error>>) {
     let (mut order, mut size) = (0, FIRST_BATCH);
     loop {
         let batch = match missing.next(size) {
@@ -59,7 +59,7 @@ pub(super) fn feed(mut missing: MissingTraces, jobs: &Sender<Result<Job, Error>>
         size = (size * 2).min(LARGEST_BATCH);
         for wanted in batch {
             let question = Arc::new(Question { messages: wanted.messages.clone() });
-            let job = Job { wanted, question, attempts: 0, refusals: 0, failed_at: None, order };
+            let job = QueuedQuestion { wanted, question, attempts: 0, refusals: 0, failed_at: None, order };
             order += 1;
             if jobs.blocking_send(Ok(job)).is_err() {
                 return;
@@ -80,16 +80,22 @@ impl AnswerWriter {
     }
 
     /// Stores an answer, complete or cut off.
-    pub(super) async fn keep(&self, job: &Job, endpoint: &str, answer: Answer, cost: Option<f64>) -> Result<(), Error> {
-        self.put(job, endpoint, Outcome::Answered { answer, cost }).await
+    pub(super) async fn keep(
+        &self,
+        job: &QueuedQuestion,
+        endpoint: &str,
+        answer: Answer,
+        cost: Option<f64>,
+    ) -> Result<(), Error> {
+        self.put(job, endpoint, TraceOutcome::Answered { answer, cost }).await
     }
 
     /// Stores that a question was refused, so that it is not asked again.
-    pub(super) async fn keep_failure(&self, job: &Job, endpoint: &str, words: &str) -> Result<(), Error> {
-        self.put(job, endpoint, Outcome::Refused { words: words.to_string() }).await
+    pub(super) async fn keep_failure(&self, job: &QueuedQuestion, endpoint: &str, words: &str) -> Result<(), Error> {
+        self.put(job, endpoint, TraceOutcome::Refused { words: words.to_string() }).await
     }
 
-    async fn put(&self, job: &Job, endpoint: &str, outcome: Outcome) -> Result<(), Error> {
+    async fn put(&self, job: &QueuedQuestion, endpoint: &str, outcome: TraceOutcome) -> Result<(), Error> {
         let wanted = job.wanted.id();
         let row = TraceRow { wanted, outcome, endpoint: endpoint.to_string(), attempts: job.attempts };
         self.writer.put(row).await

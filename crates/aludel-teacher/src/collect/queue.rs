@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::Instant;
 
-use super::persistence::Job;
+use super::persistence::QueuedQuestion;
 use crate::Error;
 
 /// If this number of questions wait for a retry, no new ones are taken: an outage should fill neither the memory nor the store's
@@ -17,10 +17,10 @@ const MOST_WAITING: usize = 1024;
 
 pub(super) struct Queue {
     /// Missing traces, from the store.
-    missing: Receiver<Result<Job, Error>>,
+    missing: Receiver<Result<QueuedQuestion, Error>>,
     all_taken: bool,
     /// Questions that were not asked yet; enough for all endpoints.
-    fresh: VecDeque<Job>,
+    fresh: VecDeque<QueuedQuestion>,
     waiting: BinaryHeap<Reverse<Waiting>>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Queue {
 struct Waiting {
     due: Instant,
     order: u64,
-    job: Job,
+    job: QueuedQuestion,
 }
 
 impl Queue {
-    pub(super) fn new(missing: Receiver<Result<Job, Error>>) -> Queue {
+    pub(super) fn new(missing: Receiver<Result<QueuedQuestion, Error>>) -> Queue {
         Queue { missing, all_taken: false, fresh: VecDeque::new(), waiting: BinaryHeap::new() }
     }
 
@@ -78,7 +78,7 @@ impl Queue {
     }
 
     /// The next question, retries first.
-    pub(super) fn next(&self, now: Instant) -> Option<&Job> {
+    pub(super) fn next(&self, now: Instant) -> Option<&QueuedQuestion> {
         match self.waiting.peek() {
             Some(Reverse(waiting)) if waiting.due <= now => Some(&waiting.job),
             _ => self.fresh.front(),
@@ -86,7 +86,7 @@ impl Queue {
     }
 
     /// Removes the next question.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Job> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<QueuedQuestion> {
         match self.due() {
             Some(due) if due <= now => self.waiting.pop().map(|Reverse(waiting)| waiting.job),
             _ => self.fresh.pop_front(),
@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// Schedules a retry, not before this time.
-    pub(super) fn wait(&mut self, job: Job, due: Instant) {
+    pub(super) fn wait(&mut self, job: QueuedQuestion, due: Instant) {
         let order = job.order();
         self.waiting.push(Reverse(Waiting { due, order, job }));
     }

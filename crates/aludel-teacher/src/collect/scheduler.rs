@@ -10,11 +10,11 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::{Outcome, Requester};
+use super::attempt::{AttemptOutcome, Requester};
 use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, InFlightRequest};
 use super::endpoints::{Endpoints, NextEndpoint};
-use super::persistence::{AnswerWriter, Job};
+use super::persistence::{AnswerWriter, QueuedQuestion};
 use super::progress::{Event, Notice, Progress, Throughput};
 use super::queue::Queue;
 use super::retry::Jitter;
@@ -55,24 +55,24 @@ pub(super) struct Scheduler<'a> {
 
 /// A refused question whose error is not stored yet.
 struct Held {
-    job: Job,
+    job: QueuedQuestion,
     endpoint: String,
     words: String,
 }
 
 /// A request that has ended.
 struct Back {
-    job: Job,
+    job: QueuedQuestion,
     endpoint: usize,
     request: InFlightRequest,
-    outcome: Outcome,
+    outcome: AttemptOutcome,
 }
 
 impl<'a> Scheduler<'a> {
     pub(super) fn new(
         options: &'a Options,
         teachers: Vec<Arc<dyn Teacher>>,
-        missing: Receiver<Result<Job, Error>>,
+        missing: Receiver<Result<QueuedQuestion, Error>>,
         wanted: u64,
         answer_writer: AnswerWriter,
         spent: PriorSpending,
@@ -206,7 +206,7 @@ impl<'a> Scheduler<'a> {
         later
     }
 
-    fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
+    fn ask(&mut self, mut job: QueuedQuestion, index: usize, now: Instant) {
         let endpoint = self.endpoints.get(index);
         let request = endpoint.asked(now);
         self.spending.promise();
@@ -223,7 +223,7 @@ impl<'a> Scheduler<'a> {
         let Back { job, endpoint: index, request, outcome } = back;
         let now = Instant::now();
         match outcome {
-            Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
+            AttemptOutcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), request);
                 self.spending.settle(Some((cost, usage.total())));
                 self.was_heard(now);
@@ -247,7 +247,7 @@ impl<'a> Scheduler<'a> {
                 self.progress.prompt_tokens += usage.prompt;
                 self.progress.completion_tokens += usage.completion;
             }
-            Outcome::NotTaken { words, status, is_kept } => {
+            AttemptOutcome::NotTaken { words, status, is_kept } => {
                 let endpoint = self.endpoints.get(index).teacher.name().to_string();
                 self.endpoints.get(index).answered(None, request);
                 self.spending.settle(None);
@@ -261,7 +261,7 @@ impl<'a> Scheduler<'a> {
                     self.held.push(Held { job, endpoint, words });
                 }
             }
-            Outcome::Failed(failure) => {
+            AttemptOutcome::Failed(failure) => {
                 self.spending.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
@@ -275,7 +275,7 @@ impl<'a> Scheduler<'a> {
                 }
                 self.try_again(job, index, &failure, request.is_probe, told);
             }
-            Outcome::Lost(error) => return Err(error),
+            AttemptOutcome::Lost(error) => return Err(error),
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ impl<'a> Scheduler<'a> {
     /// A failure that says something about the endpoint alone does not use up an attempt.
     fn try_again(
         &mut self,
-        mut job: Job,
+        mut job: QueuedQuestion,
         index: usize,
         failure: &Failure,
         was_probe: bool,

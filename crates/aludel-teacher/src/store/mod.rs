@@ -65,7 +65,7 @@ pub struct MissingTrace {
 /// How asking ended.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum TraceOutcome {
     /// With an answer: complete, or cut off according to the rule for rows.
     Answered {
         /// The answer.
@@ -86,7 +86,7 @@ pub struct TraceRow {
     /// Its key; see [`MissingTrace::id`].
     pub wanted: TraceKey,
     /// How asking ended.
-    pub outcome: Outcome,
+    pub outcome: TraceOutcome,
     /// Who was asked.
     pub endpoint: String,
     /// How often.
@@ -305,8 +305,8 @@ impl Writer {
 
     fn send(&self, row: TraceRow) -> writer::Pending<()> {
         let logprobs = match &row.outcome {
-            Outcome::Answered { answer, .. } => answer.logprobs.as_ref().and_then(packed),
-            Outcome::Refused { .. } => None,
+            TraceOutcome::Answered { answer, .. } => answer.logprobs.as_ref().and_then(packed),
+            TraceOutcome::Refused { .. } => None,
         };
         self.0.push(false, move |state| state.put(&row, logprobs.as_deref()))
     }
@@ -340,12 +340,12 @@ impl MissingTrace {
     }
 }
 
-impl Outcome {
+impl TraceOutcome {
     fn status(&self) -> &'static str {
         match self {
-            Outcome::Answered { answer, .. } if answer.flaw().is_none() => "complete",
-            Outcome::Answered { .. } => "cut",
-            Outcome::Refused { .. } => "failed",
+            TraceOutcome::Answered { answer, .. } if answer.flaw().is_none() => "complete",
+            TraceOutcome::Answered { .. } => "cut",
+            TraceOutcome::Refused { .. } => "failed",
         }
     }
 }

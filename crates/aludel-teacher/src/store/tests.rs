@@ -57,12 +57,12 @@ fn answer(content: &str, finish: Finish) -> Answer {
     }
 }
 
-fn row(wanted: &MissingTrace, outcome: Outcome) -> TraceRow {
+fn row(wanted: &MissingTrace, outcome: TraceOutcome) -> TraceRow {
     TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 }
 }
 
 fn answered(wanted: &MissingTrace, content: &str, finish: Finish) -> TraceRow {
-    row(wanted, Outcome::Answered { answer: answer(content, finish), cost: Some(0.25) })
+    row(wanted, TraceOutcome::Answered { answer: answer(content, finish), cost: Some(0.25) })
 }
 
 fn put(store: &Store, row: TraceRow) {
@@ -132,7 +132,7 @@ fn answers_are_wanted_from_the_first_one_on() {
     let other = missing(&second, &prompts(5), 1);
     let first = list.next(1).unwrap();
     assert_eq!((list.count, list.has_answers, status(&store).wanted, status(&store).runs.len()), (6, false, 0, 0));
-    put(&store, row(&first[0], Outcome::Refused { words: "no".to_string() }));
+    put(&store, row(&first[0], TraceOutcome::Refused { words: "no".to_string() }));
     assert_eq!((status(&store).wanted, status(&store).failed), (0, 1), "a refusal may be of the model");
     let next = list.next(1).unwrap();
     put(&store, answered(&next[0], "a", Finish::Stop));
@@ -218,7 +218,7 @@ fn a_complete_trace_stays_and_money_counts_for_all() {
     let bench = Bench::new();
     let store = bench.store();
     let wanted = &missing(&store, &prompts(1), 1).next(1).unwrap()[0];
-    let refused = || row(wanted, Outcome::Refused { words: "too long".to_string() });
+    let refused = || row(wanted, TraceOutcome::Refused { words: "too long".to_string() });
     let now = || {
         let status = status(&store);
         ((status.complete, status.cut, status.failed), status.cost)
@@ -271,7 +271,7 @@ fn every_text_comes_back_as_it_was() {
     for (wanted, text) in missing(&store, &asked, 1).next(9).unwrap().iter().zip(texts) {
         let logprobs = Some(json!({"content": [{"token": text, "logprob": -0.5}]}));
         let answer = Answer { reasoning: Some(text.to_string()), logprobs, ..answer(text, Finish::Stop) };
-        put(&store, row(wanted, Outcome::Answered { answer, cost: Some(0.0) }));
+        put(&store, row(wanted, TraceOutcome::Answered { answer, cost: Some(0.0) }));
     }
     // The empty answer is kept, and is none.
     assert_eq!((status(&store).complete, status(&store).cut), (5, 1));
@@ -307,7 +307,7 @@ fn what_the_row_of_a_prompt_says_is_not_said_of_the_answer() {
     let columns = marks.as_object().unwrap().clone().into();
     let wanted = missing(&store, &[Prompt { columns, ..prompt(1, "2+2?") }], 1).next(1).unwrap();
     let answer = Answer { reasoning: None, ..answer("4", Finish::Stop) };
-    put(&store, row(&wanted[0], Outcome::Answered { answer, cost: Some(0.0) }));
+    put(&store, row(&wanted[0], TraceOutcome::Answered { answer, cost: Some(0.0) }));
     let rows = Rows::open(store.path(), true).unwrap();
     export(&rows, &bench.path("out.jsonl")).unwrap();
     let mut read = aludel_data::dataset::open(&[bench.path("out.jsonl")], &ReadOptions::default()).unwrap();
@@ -331,7 +331,7 @@ fn filled(bench: &Bench) -> Store {
             &store,
             match index {
                 3 => answered(wanted, "half", Finish::Length),
-                7 => row(wanted, Outcome::Refused { words: "no".to_string() }),
+                7 => row(wanted, TraceOutcome::Refused { words: "no".to_string() }),
                 _ => answered(wanted, &format!("answer {index}"), Finish::Stop),
             },
         );

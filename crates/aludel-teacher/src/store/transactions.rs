@@ -12,7 +12,7 @@ use super::check::check;
 use super::forget::{Forgotten, Selection, forget};
 use super::owner::{Owner, now_ms};
 use super::row_hash::{PROMPTS, RUNS, TRACES, Table};
-use super::{MissingTrace, Outcome, TraceRow, hash_of, open};
+use super::{MissingTrace, TraceOutcome, TraceRow, hash_of, open};
 
 /// How often a running process renews its lease; and the lease's duration.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -262,8 +262,8 @@ impl WriterState {
         let status = row.outcome.status();
         if older.as_deref().is_none_or(|older| older != "complete" && rank(older) <= rank(status)) {
             let (answer, cost, error) = match &row.outcome {
-                Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
-                Outcome::Refused { words } => (None, Some(0.0), Some(words)),
+                TraceOutcome::Answered { answer, cost } => (Some(answer), *cost, None),
+                TraceOutcome::Refused { words } => (None, Some(0.0), Some(words)),
             };
             // The cost is unknown if that of one attempt is.
             let cost = cost.filter(|cost| cost.is_finite());
@@ -299,7 +299,7 @@ impl WriterState {
         let mut release =
             self.connection.prepare_cached("DELETE FROM claims WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
         release.execute(params![run, prompt, sample])?;
-        if matches!(row.outcome, Outcome::Answered { .. }) {
+        if matches!(row.outcome, TraceOutcome::Answered { .. }) {
             self.wishes.iter().filter(|wish| wish.run == run).try_for_each(|wish| self.enter(*wish))?;
             self.wishes.retain(|wish| wish.run != run);
         }

@@ -20,12 +20,12 @@ const GROUP_AGE: Duration = Duration::from_millis(20);
 /// The sending end of the queue.
 #[derive(Clone)]
 pub(super) struct Queue {
-    jobs: Sender<Job>,
+    jobs: Sender<WriteJob>,
     path: Arc<Path>,
 }
 
 /// A piece of work, and how its result is sent once it is committed.
-struct Job {
+struct WriteJob {
     work: Work,
     refuse: Box<dyn FnOnce(Error) -> Answer + Send>,
     /// A caller waits: the group ends here.
@@ -63,7 +63,7 @@ impl Queue {
         let (told, pending) = oneshot::channel();
         let told: Told<T> = Arc::new(Mutex::new(Some(told)));
         let refused = Arc::clone(&told);
-        let job = Job {
+        let job = WriteJob {
             work: Box::new(move |state| {
                 let done = work(state)?;
                 Ok(Box::new(move |error: Option<Error>| tell(&told, error.map_or(Ok(done), Err))) as Answer)
@@ -101,7 +101,7 @@ fn tell<T>(told: &Told<T>, answer: Result<T, Error>) {
     let _ = told.map(|told| told.send(answer));
 }
 
-fn write(mut state: WriterState, jobs: &Receiver<Job>) {
+fn write(mut state: WriterState, jobs: &Receiver<WriteJob>) {
     loop {
         let first = match jobs.recv_timeout(HEARTBEAT) {
             Ok(job) => Some(job),
@@ -118,9 +118,9 @@ fn write(mut state: WriterState, jobs: &Receiver<Job>) {
     state.leave();
 }
 
-fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Vec<Job> {
+fn gather(first: Option<WriteJob>, jobs: &Receiver<WriteJob>) -> Vec<WriteJob> {
     let until = Instant::now() + GROUP_AGE;
-    let mut group: Vec<Job> = first.into_iter().collect();
+    let mut group: Vec<WriteJob> = first.into_iter().collect();
     while !group.is_empty() && group.len() < GROUP_ROWS && !group.last().is_some_and(|job| job.is_urgent) {
         match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(job) => group.push(job),
@@ -133,7 +133,7 @@ fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Vec<Job> {
 /// Copies of one error, for several receivers.
 type Failure = Box<dyn Fn(&Path) -> Error>;
 
-fn commit(state: &mut WriterState, path: &Path, group: Vec<Job>) -> (Vec<Answer>, Option<Failure>) {
+fn commit(state: &mut WriterState, path: &Path, group: Vec<WriteJob>) -> (Vec<Answer>, Option<Failure>) {
     let mut answers = Vec::new();
     let mut begun = state.begin();
     for job in group {

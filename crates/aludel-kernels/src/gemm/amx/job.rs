@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Run, TILE, TILE_UNITS, multiply};
 use crate::device::Context;
-use crate::gemm::{FEW_ROWS, Init, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Product, Segment, even};
+use crate::gemm::{FEW_ROWS, GemmProduct, Init, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Segment, even};
 use crate::simd::{Isa, multiversion, prefetch_l2};
 
 /// Rows that are multiplied at once.
@@ -32,7 +32,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(product: &Product<'_>, threads: usize) -> Cut {
+    fn new(product: &GemmProduct<'_>, threads: usize) -> Cut {
         let (m, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
         let most_rows = match product.segments.iter().flatten().any(|(_, rhs)| rhs.is_built()) {
             true => ROWS_OF_BUILT,
@@ -60,14 +60,14 @@ impl Cut {
 
 /// Floats of scratch that a thread needs: a block of K that is built, and the most that a task's part of C may take. A bound, so that
 /// a smaller pass never needs more than the largest, for which memory is planned.
-pub(in crate::gemm) fn scratch(product: &Product<'_>, threads: usize) -> usize {
+pub(in crate::gemm) fn scratch(product: &GemmProduct<'_>, threads: usize) -> usize {
     let rows = product.c.rows().next_multiple_of(HEIGHT).clamp(HEIGHT, ROWS_OF_BUILT);
     let most = (rows * product.c.cols().next_multiple_of(NR)).min(FLOATS);
     debug_assert!(Cut::new(product, threads).floats() <= most);
     KC * NR + most
 }
 
-pub(in crate::gemm) struct Job<'a> {
+pub(in crate::gemm) struct TileJob<'a> {
     op: Placed<'a>,
     cut: Cut,
 }
@@ -110,9 +110,9 @@ struct Step<'s, 'a> {
     second: Option<Block<'s, 'a>>,
 }
 
-impl<'a> Job<'a> {
-    pub(in crate::gemm) fn new(op: Placed<'a>, product: &Product<'a>, threads: usize) -> Job<'a> {
-        Job { op, cut: Cut::new(product, threads) }
+impl<'a> TileJob<'a> {
+    pub(in crate::gemm) fn new(op: Placed<'a>, product: &GemmProduct<'a>, threads: usize) -> TileJob<'a> {
+        TileJob { op, cut: Cut::new(product, threads) }
     }
 
     pub(in crate::gemm) fn tasks(&self) -> usize {

@@ -78,7 +78,7 @@ fn fill(store: &Store) -> usize {
                 hides_reasoning: false,
                 unread: Vec::new(),
             };
-            let outcome = Outcome::Answered { answer, cost: Some(0.25) };
+            let outcome = TraceOutcome::Answered { answer, cost: Some(0.25) };
             let row = TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 };
             store.writer().put_and_wait(row).unwrap();
         }
@@ -374,7 +374,7 @@ fn an_answer_of_whatever_counts_is_kept() {
         hides_reasoning: false,
         unread: Vec::new(),
     };
-    let outcome = Outcome::Answered { answer, cost: Some(f64::NAN) };
+    let outcome = TraceOutcome::Answered { answer, cost: Some(f64::NAN) };
     let row = TraceRow { wanted: wanted[0].id(), outcome, endpoint: String::new(), attempts: u32::MAX };
     store.writer().put_and_wait(row).unwrap();
     drop(store);
