@@ -20,7 +20,7 @@ pub struct Plan {
 impl Plan {
     /// For the rows numbered `train`, whose lengths are `lengths[row]`.
     pub fn new(settings: &TrainSettings, train: &[u32], lengths: &[u32]) -> Plan {
-        let units_per_step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+        let units_per_step = settings.rows_per_step();
         let mut plan = Plan {
             train: train.to_vec(),
             lengths: lengths.to_vec(),
@@ -152,6 +152,13 @@ impl MaxPassTokens {
             train = train.max(longest);
         }
         MaxPassTokens { train, evaluation }
+    }
+
+    /// The same where the student writes answers itself at some steps: its rows may be as long as rows may be at all.
+    #[must_use]
+    pub fn with_own_answers(self, settings: &TrainSettings) -> MaxPassTokens {
+        let longest = settings.max_length.tokens().unwrap_or(0);
+        MaxPassTokens { train: self.train.max(longest).max(settings.tokens_per_pass), ..self }
     }
 }
 

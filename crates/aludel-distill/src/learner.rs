@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::{Precision, Quantization};
@@ -12,6 +13,7 @@ use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
+use aludel_model::generate::Engine;
 use aludel_model::student::Student;
 
 use crate::adapter_config;
@@ -185,11 +187,18 @@ impl Learner {
     }
 
     /// Each term of a loss that has several, or another than cross-entropy: per supervised token, without its weight in the loss.
-    pub fn unweighted_terms(&self, sums: &PassSums) -> BTreeMap<LossTerm, f64> {
+    /// Of the student's own answers there is no cross-entropy.
+    pub fn unweighted_terms(&self, sums: &PassSums, is_own: bool) -> BTreeMap<LossTerm, f64> {
+        let unweighted = |&(term, weight): &(LossTerm, f32)| (term, sums.mean_term(term) / f64::from(weight));
         match self.objective.terms() {
             [(LossTerm::Ce, _)] => BTreeMap::new(),
-            terms => terms.iter().map(|&(term, weight)| (term, sums.mean_term(term) / f64::from(weight))).collect(),
+            terms => terms.iter().filter(|(term, _)| !(is_own && *term == LossTerm::Ce)).map(unweighted).collect(),
         }
+    }
+
+    /// Bytes that an engine of this learner keeps of the tokens that it has read and written.
+    pub fn cache_bytes(&self, tokens: usize) -> usize {
+        Engine::cache_bytes(&self.ctx, &self.decoder, tokens)
     }
 
     /// Refuses rows that the objective cannot judge.
@@ -268,9 +277,24 @@ impl Learner {
     /// # Errors
     /// What a teacher says of the rows cannot be read.
     pub fn accumulate(&mut self, rows: &[(u32, TokenRow)], dropout: Option<StepDropout>) -> Result<PassSums> {
+        self.pass.fill(rows);
+        self.accumulate_filled(dropout)
+    }
+
+    /// As [`Learner::accumulate`], of rows whose answers the student wrote: cross-entropy with them is no loss.
+    ///
+    /// # Errors
+    /// As [`Learner::accumulate`].
+    pub fn accumulate_own(&mut self, rows: &[(u32, TokenRow)], dropout: Option<StepDropout>) -> Result<PassSums> {
+        self.pass.fill(rows);
+        self.pass.is_own = true;
+        self.accumulate_filled(dropout)
+    }
+
+    fn accumulate_filled(&mut self, dropout: Option<StepDropout>) -> Result<PassSums> {
         let Learner { ctx, decoder, adapter, state, kept, objective, pass, .. } = self;
-        pass.fill(rows);
-        run_pass(ctx, decoder, adapter, pass, objective.as_mut(), Some((state.gradients, dropout, kept)))
+        let backward = Some((state.gradients, dropout, kept));
+        run_pass(ctx, decoder, adapter, pass, objective.as_mut(), backward)
     }
 
     /// The summed loss of some rows, without gradients or dropout.
@@ -389,7 +413,9 @@ fn run_pass(
     backward: Option<Backward<'_>>,
 ) -> Result<PassSums> {
     ctx.reset();
+    let begun = objective.teacher().map(|_| Instant::now());
     objective.begin(ctx, batch)?;
+    let teacher_seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
     let (gradients, dropout, kept) = match backward {
         Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
         None => (None, None, None),
@@ -406,8 +432,8 @@ fn run_pass(
         decoder.backward(ctx, forward, dhidden, gradients);
     }
     ctx.download_into(losses, &mut batch.losses);
-    let mut sums =
-        PassSums { supervised: batch.chosen.len() as u64, tokens: batch.pass.len() as u64, ..PassSums::default() };
+    let (supervised, tokens) = (batch.chosen.len() as u64, batch.pass.len() as u64);
+    let mut sums = PassSums { supervised, tokens, teacher_seconds, ..PassSums::default() };
     let count = batch.chosen.len().max(1);
     for ((term, _), losses) in objective.terms().iter().zip(batch.losses.chunks_exact(count)) {
         let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod merge;
 pub mod metrics;
 pub mod objective;
+mod own_answers;
 pub mod prepare;
 pub mod provenance;
 pub mod rows;

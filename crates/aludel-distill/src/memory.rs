@@ -4,6 +4,7 @@
 use crate::auto_max_length::{self, Bounds, Lengths};
 use crate::batch::MaxPassTokens;
 use crate::learner::Learner;
+use crate::own_answers;
 use crate::settings::{MaxLength, Recipe};
 
 /// Of the memory that is there, what a run may plan with.
@@ -47,33 +48,54 @@ fn read(path: &str) -> Option<String> {
 /// What is held of the adapter while a checkpoint is written: once as numbers and once as bytes.
 const COPIES: u64 = 2;
 
+/// Rows that the student answers at a time.
+fn rows_answered(recipe: &Recipe) -> usize {
+    if recipe.distill.is_on_policy() { recipe.train.rows_per_step() } else { 0 }
+}
+
 /// What training adds to the memory of a process in which a learner was loaded, or outlined, and not used yet.
 pub struct TrainingMemory<'a> {
     learner: &'a mut Learner,
     /// Of weights that were only outlined, in bytes. Their files do not count: each tensor's memory is given back once it was read.
     weights: u64,
     tokens_per_pass: usize,
+    /// Rows of which the student writes the answers itself at a time; none where it does not.
+    rows_answered: usize,
 }
 
 impl<'a> TrainingMemory<'a> {
     /// Of a learner that is loaded, and whose moments are restored if the run goes on.
     pub fn of_loaded(learner: &'a mut Learner, is_restored: bool, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(is_restored);
-        TrainingMemory { learner, weights: 0, tokens_per_pass: recipe.train.tokens_per_pass }
+        TrainingMemory {
+            learner,
+            weights: 0,
+            tokens_per_pass: recipe.train.tokens_per_pass,
+            rows_answered: rows_answered(recipe),
+        }
     }
 
     /// Of a learner that is outlined: its weights will be there too.
     pub fn of_outlined(learner: &'a mut Learner, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(false);
         let weights = learner.weight_bytes() as u64;
-        TrainingMemory { learner, weights, tokens_per_pass: recipe.train.tokens_per_pass }
+        TrainingMemory {
+            learner,
+            weights,
+            tokens_per_pass: recipe.train.tokens_per_pass,
+            rows_answered: rows_answered(recipe),
+        }
     }
 
     /// Bytes that a run adds to the memory of the process if these are its largest passes.
     pub fn bytes(&mut self, largest: MaxPassTokens) -> u64 {
         let parameters = self.learner.adapter.parameter_count() as u64;
         let arenas = self.learner.pass_bytes(largest) as u64;
-        self.weights + arenas + COPIES * 4 * parameters
+        let answers = match self.rows_answered {
+            0 => 0,
+            rows => self.learner.cache_bytes(own_answers::cache_tokens(largest.train, rows)) as u64,
+        };
+        self.weights + arenas + answers + COPIES * 4 * parameters
     }
 
     /// Bytes that the process will hold at its peak if these are its largest passes; none where the system does not tell what it holds.

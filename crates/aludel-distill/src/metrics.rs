@@ -40,8 +40,25 @@ pub struct StepRecord {
     pub supervised_tokens: u64,
     /// Wall time, seconds.
     pub seconds: f64,
+    /// Of these, those in which a teacher read the rows, or what it said of them was read from disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_seconds: Option<f64>,
+    /// The answers that the student wrote for the step, where it was on-policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_answers: Option<OwnAnswersRecord>,
     /// Records (from 0, over all data files) that the step was taken on, in order.
     pub rows: Vec<u64>,
+}
+
+/// Answers that the student wrote for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct OwnAnswersRecord {
+    /// Tokens of the answers.
+    pub tokens: u64,
+    /// Answers that were cut, by `distill.max_new_tokens` or because a row may not be longer.
+    pub cut: u64,
+    /// Wall time of writing them, seconds.
+    pub seconds: f64,
 }
 
 /// One evaluation.

@@ -43,6 +43,8 @@ pub struct PassSums {
     pub supervised: u64,
     /// All tokens.
     pub tokens: u64,
+    /// Seconds in which a teacher in this process read the rows, or what it said of them was read from disk.
+    pub teacher_seconds: f64,
 }
 
 impl PassSums {
@@ -64,6 +66,7 @@ impl PassSums {
         }
         self.supervised += other.supervised;
         self.tokens += other.tokens;
+        self.teacher_seconds += other.teacher_seconds;
     }
 }
 
@@ -78,6 +81,8 @@ pub struct SupervisedBatch {
     pub targets: Vec<u32>,
     /// The weight of each in the loss.
     pub weights: Vec<f32>,
+    /// Whether the student wrote the answers: nothing is to be imitated in them, only judged.
+    pub is_own: bool,
     /// The loss of each, term by term, as the pass found it.
     pub(crate) losses: Vec<f32>,
 }
@@ -89,6 +94,7 @@ impl SupervisedBatch {
         self.chosen.clear();
         self.targets.clear();
         self.weights.clear();
+        self.is_own = false;
         for (number, row) in rows {
             let start = self.pass.len() as u32;
             self.pass.push(*number, &row.ids);

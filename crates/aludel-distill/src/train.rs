@@ -3,6 +3,7 @@
 
 mod events;
 mod setup;
+mod step_rows;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::learning_checks::{self, UntrainedModules};
 use crate::lr_schedule::{learning_rate, moves_little};
-use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
+use crate::metrics::{EvalRecord, Metrics, OwnAnswersRecord, SampleRecord, StepRecord, TrainerState};
+use crate::own_answers::OwnAnswers;
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
@@ -35,6 +37,7 @@ use crate::training_facts::{TrainedOn, TrainingFacts};
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
 use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, check_pair, load_learner};
+use step_rows::{StepRows, is_on_policy};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -84,6 +87,7 @@ struct Trainer<'a> {
     due: StepEvents<'a>,
     learner: Learner,
     samples: Option<Samples>,
+    own_answers: Option<OwnAnswers>,
     untrained: UntrainedModules,
     metrics: Metrics,
     events: Option<EventFile>,
@@ -110,7 +114,7 @@ impl<'a> Trainer<'a> {
         let ClaimedFolder { folder, recipe, .. } = claimed;
         let OpenedStudent { student, keys, fingerprints, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
-        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, pair_notes } = chosen;
+        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, own_answers, pair_notes } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
         let due = StepEvents { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();
@@ -162,6 +166,7 @@ impl<'a> Trainer<'a> {
             untrained: UntrainedModules::new(&learner),
             learner,
             samples,
+            own_answers,
             metrics,
             events,
             saved_step: checkpoint.map(|_| state.global_step),
@@ -203,21 +208,35 @@ impl<'a> Trainer<'a> {
         let settings = &self.recipe.train;
         let begun = Instant::now();
         let (done, total) = (self.state.global_step, self.plan.total_steps());
-        let rows = self.plan.rows(done);
+        let mut rows = StepRows::of_data(self.plan.rows(done));
         let seed = rng::mix(settings.seed, 0x6472_6f70);
         let dropout = (self.recipe.lora.dropout > 0.0)
             .then(|| StepDropout { probability: self.recipe.lora.dropout as f32, key: rng::mix(seed, done) });
-        let of = rows.iter().map(|&row| u64::from(self.rows.lengths()[row as usize])).sum();
-        observe(Event::Pass { step: done + 1, tokens: 0, of });
+        let planned = rows.tokens(&self.rows);
+        observe(Event::Pass { step: done + 1, tokens: 0, of: planned, planned });
+        let mut own_answers = None;
+        if let Some(writer) = self.own_answers.as_mut().filter(|_| is_on_policy(self.recipe, done)) {
+            let mut tell = |tokens| {
+                observe(Event::Answering { step: done + 1, tokens });
+                if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let seed = rng::mix(rng::mix(settings.seed, 0x616e_7377), done);
+            let Some((answered, written)) = rows.answered((writer, &mut self.learner), &self.rows, seed, &mut tell)?
+            else {
+                return Ok(Err(StopRequested));
+            };
+            rows = answered;
+            own_answers = Some(OwnAnswersRecord::new(written, begun.elapsed().as_secs_f64()));
+        }
         self.learner.zero_gradients();
-        let mut sums = PassSums::default();
-        for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
-            let sum = self.learner.accumulate(&self.rows.pass(&pass)?, dropout)?;
+        let (mut sums, of) = (PassSums::default(), rows.tokens(&self.rows));
+        for pass in rows.passes(&self.rows, settings.tokens_per_pass) {
+            let sum = rows.accumulate(&mut self.learner, &self.rows, pass.clone(), dropout)?;
             if !sum.loss.is_finite() {
-                return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
+                return Err(self.not_finite(done + 1, "the loss", sum.loss, &rows.numbers[pass]));
             }
             sums.add(sum);
-            observe(Event::Pass { step: done + 1, tokens: sums.tokens, of });
+            observe(Event::Pass { step: done + 1, tokens: sums.tokens, of, planned });
             if stop.load(Ordering::Relaxed) {
                 return Ok(Err(StopRequested));
             }
@@ -235,7 +254,7 @@ impl<'a> Trainer<'a> {
             number: done + 1,
         });
         if !grad_norm.is_finite() {
-            return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows));
+            return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows.numbers));
         }
         self.untrained.watch(&self.learner, done + 1, done + 1 == total)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -249,17 +268,19 @@ impl<'a> Trainer<'a> {
             step,
             epoch: self.state.epoch,
             loss: sums.mean_loss(),
-            terms: self.learner.unweighted_terms(&sums),
+            terms: self.learner.unweighted_terms(&sums, rows.is_own()),
             grad_norm,
             learning_rate: rate,
             tokens: sums.tokens,
             supervised_tokens: sums.supervised,
             seconds,
-            rows: rows.iter().map(|&row| self.rows.info(row).example).collect(),
+            teacher_seconds: (sums.teacher_seconds > 0.0).then_some(sums.teacher_seconds),
+            own_answers,
+            rows: rows.numbers.iter().map(|&row| self.rows.info(row).example).collect(),
         };
         self.metrics.step(&record)?;
         let logged = self.log(&record)?;
-        observe(Event::Step { record: &record, total_steps: total, logged });
+        observe(Event::Step { record: &record, total_steps: total, logged, planned });
         Ok(Ok(()))
     }
 
@@ -304,7 +325,7 @@ impl<'a> Trainer<'a> {
             step: self.state.global_step,
             epoch: self.state.epoch,
             eval_loss: sums.mean_loss(),
-            eval_terms: self.learner.unweighted_terms(&sums),
+            eval_terms: self.learner.unweighted_terms(&sums, false),
             eval_supervised_tokens: sums.supervised,
             eval_seconds: begun.elapsed().as_secs_f64(),
         };

@@ -91,7 +91,7 @@ fn terms_add_up_with_their_weights() {
         assert!(relative(&both, &expected) < 1e-5, "{}", relative(&both, &expected));
         assert!((loss - 0.25 * ce_loss - 2.0 * logits_loss).abs() < 1e-5 * loss, "{loss}");
         let sums = learner.evaluate(&rows()).unwrap();
-        let told = learner.unweighted_terms(&sums);
+        let told = learner.unweighted_terms(&sums, false);
         let per_token = sums.supervised as f64;
         assert!((told[&LossTerm::Ce] * per_token - ce_loss).abs() < 1e-5 * ce_loss);
         assert!((told[&LossTerm::Logits] * per_token - logits_loss).abs() < 1e-5 * logits_loss);

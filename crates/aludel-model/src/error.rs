@@ -13,8 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A file whose weights are not in blocks that could be kept.
     #[error(
-        "student.quantize = \"as-is\": the weights of {path} are stored as {dtype}, of which nothing can be kept; give a GGUF file in blocks of \
-         Q4_0 to Q8_0 or Q2_K to Q6_K, or set student.quantize to \"nf4\", \"int8\" or \"none\"",
+        "{path}: its weights are stored as {dtype}, of which \"as-is\" can keep nothing; give a GGUF file in blocks of Q4_0 to Q8_0 or Q2_K to \
+         Q6_K, or set student.quantize (of a teacher, distill.teacher_quantize) to \"nf4\", \"int8\" or \"none\"",
         path = path.display()
     )]
     NotQuantized {

@@ -30,21 +30,28 @@ pub struct KlToTeacher {
     pub unsupervised: usize,
     /// Rows left out that could not be read.
     pub bad_rows: usize,
+    /// Of answers that the model wrote itself, how many were cut; none where the answers are the data's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_answers_cut: Option<usize>,
     /// In what the teacher differs from the model, in words.
     #[serde(skip)]
     pub pair_notes: Vec<String>,
 }
 
-/// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`. `tell` hears
-/// how many rows of how many are done, and may break off: then there is none.
+/// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`; with
+/// `own_answers`, the seed of their draws, at the tokens of answers that the student writes itself. `tell` hears how many rows of how many
+/// are done, and may break off: then there is none.
 ///
 /// # Errors
 /// Models that do not load or do not fit together, rows that training would refuse, and data of which no row is left.
 pub fn kl_to_teacher(
     recipe: &Recipe,
+    own_answers: Option<u64>,
     tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<KlToTeacher>> {
+    // Nothing is trained: which steps are on-policy does not matter.
     let distill = DistillSettings {
+        lambda: 0.0,
         kind: vec![LossTerm::Logits],
         weights: TermWeights::default(),
         divergence: DivergenceKind::ForwardKl,
@@ -52,7 +59,7 @@ pub fn kl_to_teacher(
         ..recipe.distill.clone()
     };
     let recipe = Recipe { distill, ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, rows, found, pair_notes }| {
+    Ok(evaluate_rows(&recipe, own_answers, tell)?.map(|Evaluated { sums, rows, found, pair_notes }| {
         let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
         let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
         let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
@@ -65,6 +72,7 @@ pub fn kl_to_teacher(
             max_length,
             unsupervised,
             bad_rows,
+            own_answers_cut: own_answers.map(|_| found.truncated),
             pair_notes,
         }
     }))

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::merge::adapter_text;
 use crate::objective;
+use crate::own_answers::OwnAnswers;
 use crate::prepare::Preparer;
 use crate::settings::{DistillSettings, MaxLength, Recipe};
 use crate::supervision::PassSums;
@@ -54,7 +55,7 @@ pub struct Loss {
 /// A student, an adapter or rows that training would refuse, and data of which no row is left.
 pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
     let recipe = Recipe { distill: DistillSettings::default(), ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, mut found, .. }| {
+    Ok(evaluate_rows(&recipe, None, tell)?.map(|Evaluated { sums, mut found, .. }| {
         found.loss = sums.mean_loss();
         found.perplexity = found.loss.exp();
         found
@@ -72,9 +73,14 @@ pub(super) struct Evaluated {
     pub(super) pair_notes: Vec<Finding>,
 }
 
-/// The recipe's objective on the rows of `data.files`, without training.
+/// Rows that the student answers at a time.
+const ANSWERED_AT_ONCE: usize = 32;
+
+/// The recipe's objective on the rows of `data.files`, without training; with `own_answers`, the seed of their draws, on rows whose answers
+/// the student writes itself.
 pub(super) fn evaluate_rows(
     recipe: &Recipe,
+    own_answers: Option<u64>,
     tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<Evaluated>> {
     let mut student = Student::open(recipe.student_model()?)?;
@@ -99,6 +105,7 @@ pub(super) fn evaluate_rows(
     let mut learner = Learner::load(&student, &added, &recipe, None)?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
+    let longest = if own_answers.is_some() { max_length } else { longest };
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
     let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
     let mut watch = || tell(0, rows.len());
@@ -109,15 +116,32 @@ pub(super) fn evaluate_rows(
         Some(told) => pair_notes.extend(told?),
         None => {}
     }
-    let numbers: Vec<u32> = (0..rows.len() as u32).collect();
-    let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
-    let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
-    let (mut by_row, mut done) = (Vec::new(), |done| tell(done, rows.len()));
-    let sums = learner.evaluate_passes(&all, read, &mut done, &mut |loss, tokens| by_row.push((loss, tokens)))?;
-    Ok(sums.map(|sums| {
-        (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-        Evaluated { sums, rows: by_row, found, pair_notes }
-    }))
+    let rows: Vec<(u32, TokenRow)> = (0..).zip(rows).collect();
+    let at_once = if own_answers.is_some() { ANSWERED_AT_ONCE } else { rows.len() };
+    let mut writer = own_answers.map(|seed| {
+        let writer = OwnAnswers::new(&mut learner, &student, &recipe, max_length, at_once.min(rows.len()));
+        (writer, seed)
+    });
+    let (mut sums, mut by_row, mut done) = (PassSums::default(), Vec::new(), 0);
+    for some in rows.chunks(at_once) {
+        let mut some = some.to_vec();
+        if let Some((writer, seed)) = &mut writer {
+            let mut tell = |_| tell(done, rows.len());
+            let Some(written) = writer.write(&mut learner, &mut some, *seed, &mut tell)? else { return Ok(None) };
+            found.truncated += written.cut as usize;
+        }
+        let lengths: Vec<u32> = some.iter().map(|(_, row)| row.info.tokens).collect();
+        let places: Vec<u32> = (0..some.len() as u32).collect();
+        let all = passes(&places, &lengths, recipe.train.tokens_per_pass);
+        let read = |pass: &[u32]| Ok(pass.iter().map(|&place| some[place as usize].clone()).collect());
+        let mut tell = |here| tell(done + here, rows.len());
+        let mut each = |loss, tokens| by_row.push((loss, tokens));
+        let Some(here) = learner.evaluate_passes(&all, read, &mut tell, &mut each)? else { return Ok(None) };
+        sums.add(here);
+        done += some.len();
+    }
+    (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
+    Ok(Some(Evaluated { sums, rows: by_row, found, pair_notes }))
 }
 
 /// The rows, and counts of the excluded ones.

@@ -36,7 +36,10 @@ impl Distillation {
         range: Range<usize>,
         gradient: bool,
     ) {
-        let (term, weight) = self.terms[number];
+        let (term, weight) = match self.terms[number] {
+            (LossTerm::Ce, _) if batch.is_own => (LossTerm::Ce, 0.0),
+            term => term,
+        };
         self.weights.clear();
         self.weights.extend(batch.weights[range.clone()].iter().map(|own| own * weight));
         let weights = ctx.upload(Region::Io, 1, range.len(), &self.weights);

@@ -53,6 +53,14 @@ pub struct DistillSettings {
     pub beta: f64,
     /// The teacher's share α in the mixture of "skew_kl": KL(p ‖ α·p + (1 − α)·q).
     pub alpha: f64,
+    /// The share of steps that are on-policy: the student answers the prompts of their rows itself, and learns the teacher's distribution
+    /// at each token of its own answers. Needs a teacher in this process.
+    pub lambda: f64,
+    /// Maximum number of tokens of an answer that the student writes in an on-policy step.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub max_new_tokens: usize,
+    /// Temperature at which the student writes them; 0 takes the likeliest token.
+    pub sampling_temperature: f64,
 }
 
 /// The factor of each term in the loss; without effect for terms that are not in `kind`.
@@ -140,6 +148,9 @@ impl Default for DistillSettings {
             temperature: 1.0,
             beta: 0.5,
             alpha: 0.1,
+            lambda: 0.0,
+            max_new_tokens: 256,
+            sampling_temperature: 1.0,
         }
     }
 }
@@ -148,6 +159,11 @@ impl DistillSettings {
     /// Whether a teacher is asked in training.
     pub fn has_teacher(&self) -> bool {
         self.kind.iter().any(|kind| *kind != LossTerm::Ce)
+    }
+
+    /// Whether the student learns from its own answers at some steps.
+    pub fn is_on_policy(&self) -> bool {
+        self.lambda > 0.0
     }
 
     /// The terms of the loss with their weights.
@@ -265,5 +281,51 @@ impl DistillSettings {
                 "a number between 0 and 1; \"forward_kl\" and \"reverse_kl\" are divergences of their own",
             );
         }
+        self.check_on_policy(check);
+    }
+
+    fn check_on_policy(&self, check: &mut Checker<'_>) {
+        check.that(
+            (0.0..=1.0).contains(&self.lambda),
+            "lambda",
+            self.lambda,
+            "it is a share of the steps",
+            "a number from 0 to 1: 0 learns from the data's rows alone, 1 from the student's own answers alone",
+        );
+        check.that(
+            !self.is_on_policy() || self.kind.contains(&LossTerm::Logits),
+            "lambda",
+            self.lambda,
+            "the student's own answers are worth learning from where a teacher judges them, and distill.kind has no \"logits\"",
+            "0, or distill.kind = \"logits\" with distill.teacher",
+        );
+        check.that(
+            !self.is_on_policy() || self.cache.is_none(),
+            "lambda",
+            self.lambda,
+            "a cache cannot judge answers that are yet to be written",
+            "0, or distill.teacher in place of distill.cache",
+        );
+        check.that(
+            self.lambda < 1.0 || !self.kind.contains(&LossTerm::Ce),
+            "lambda",
+            self.lambda,
+            "cross-entropy is learnt from the data's answers, and no step would see one",
+            "a number below 1, or distill.kind without \"ce\"",
+        );
+        check.that(
+            (1..=1 << 20).contains(&self.max_new_tokens),
+            "max_new_tokens",
+            self.max_new_tokens,
+            "an answer has one token at least, and memory holds only so many",
+            "a whole number from 1 to 1,048,576, for example 256",
+        );
+        check.that(
+            (0.0..=100.0).contains(&self.sampling_temperature),
+            "sampling_temperature",
+            self.sampling_temperature,
+            "the student draws tokens from softmax(logits / temperature)",
+            "a number from 0 to 100; 1 draws from what is learnt",
+        );
     }
 }

@@ -256,6 +256,11 @@ const MOST: u64 = 1_000_000;
 const MOST_STEPS: u64 = 1_000_000_000;
 
 impl TrainSettings {
+    /// Rows, or bins of packed rows, of an optimiser step.
+    pub fn rows_per_step(&self) -> usize {
+        self.per_device_train_batch_size * self.gradient_accumulation_steps
+    }
+
     /// Steps between evaluations where `eval_strategy` is "steps": `eval_steps`, else `logging_steps`.
     pub fn steps_between_evaluations(&self) -> u64 {
         self.eval_steps.unwrap_or(self.logging_steps)

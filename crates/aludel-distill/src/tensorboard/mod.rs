@@ -187,7 +187,20 @@ mod tests {
         let (tokens, supervised_tokens) = (100, 50);
         let (learning_rate, seconds, rows) = (2e-4, 0.5, Vec::new());
         let terms = BTreeMap::new();
-        StepRecord { step, epoch, loss, terms, grad_norm, learning_rate, tokens, supervised_tokens, seconds, rows }
+        StepRecord {
+            step,
+            epoch,
+            loss,
+            terms,
+            grad_norm,
+            learning_rate,
+            tokens,
+            supervised_tokens,
+            seconds,
+            teacher_seconds: None,
+            own_answers: None,
+            rows,
+        }
     }
 
     fn evaluation(step: u64) -> EvalRecord {

@@ -70,6 +70,15 @@ pub enum Event<'a> {
         tokens: u64,
         /// Tokens of the step.
         of: u64,
+        /// Tokens that its rows have in the data; more or fewer where the student writes answers itself.
+        planned: u64,
+    },
+    /// The student is writing the answers of a step itself.
+    Answering {
+        /// The step, from 1.
+        step: u64,
+        /// Tokens so far.
+        tokens: u64,
     },
     /// A step was taken; the loss is logged here too when `logged`.
     Step {
@@ -79,6 +88,8 @@ pub enum Event<'a> {
         total_steps: u64,
         /// Mean loss since the last log line, where one is due.
         logged: Option<f64>,
+        /// Tokens that its rows have in the data.
+        planned: u64,
     },
     /// Progress of an evaluation.
     Evaluating {

@@ -21,6 +21,7 @@ use crate::learner::Learner;
 use crate::lr_schedule::check_rates;
 use crate::memory::TrainingMemory;
 use crate::metrics::{self, TrainerState};
+use crate::own_answers::OwnAnswers;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
@@ -250,6 +251,8 @@ pub(super) struct ChosenRows {
     /// Peak memory of the process; `None` if the system does not report it.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
+    /// Writes the student's own answers, where some steps learn from them.
+    pub(super) own_answers: Option<OwnAnswers>,
     /// What is told of the teacher.
     pub(super) pair_notes: Vec<Finding>,
 }
@@ -302,13 +305,17 @@ impl ChosenRows {
         let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
         let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
         check_rates(recipe, plan.total_steps())?;
-        let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
+        let mut largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
+        let mut most = recipe.train.tokens_per_pass.max(longest);
+        if recipe.distill.is_on_policy() {
+            (largest, most) = (largest.with_own_answers(&recipe.train), most.max(max_length));
+        }
         let process_bytes = growth.process_bytes(largest);
         learner.check_rows(&mut rows.train.iter().chain(&rows.test).map(|&row| rows.row(row)))?;
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
         learner.reach(max_length.saturating_add(answers));
-        learner.plan(recipe.train.tokens_per_pass.max(longest));
+        learner.plan(most);
         let pair_notes = match begun {
             None if recipe.distill.has_teacher() => {
                 observe(Event::Stage(Stage::CheckingTeacher));
@@ -317,6 +324,10 @@ impl ChosenRows {
             _ => Vec::new(),
         };
         let samples = Samples::new(learner, student, recipe)?;
+        let own_answers = recipe.distill.is_on_policy().then(|| {
+            let rows = recipe.train.rows_per_step();
+            OwnAnswers::new(learner, student, recipe, max_length, rows)
+        });
         if !is_restored && recipe.train.init_adapter.is_none() {
             let mut tell = |done, total| {
                 observe(Event::PlacingTokens { done, total });
@@ -326,6 +337,6 @@ impl ChosenRows {
                 return Err(Error::Stopped);
             }
         }
-        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, pair_notes })
+        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, own_answers, pair_notes })
     }
 }

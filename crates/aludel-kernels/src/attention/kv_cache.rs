@@ -25,11 +25,8 @@ pub struct Cache {
 impl Cache {
     /// Room for `blocks` blocks in each of `layers` layers, and for passes of at most the given number of sequences.
     pub fn new(ctx: &mut Context, heads: &Heads, layers: usize, blocks: usize, sequences: usize) -> Cache {
-        let (tiles, precision) = (layers * blocks * heads.key, heads.precision);
-        let (keys, values) = match ctx.device() {
-            Device::Cpu => (tile::rhs_len(precision, BLOCK, heads.dim), tile::rhs_len(precision, heads.dim, BLOCK)),
-            Device::Reference => (BLOCK * heads.dim, BLOCK * heads.dim),
-        };
+        let tiles = layers * blocks * heads.key;
+        let (keys, values) = Cache::tile_words(ctx, heads);
         Cache {
             keys: ctx.persistent_packed(tiles, keys),
             values: ctx.persistent_packed(tiles, values),
@@ -37,6 +34,21 @@ impl Cache {
             sequences: ctx.persistent_list(sequences),
             sequence_blocks: ctx.persistent_list(sequences * blocks),
         }
+    }
+
+    /// Words of a tile of keys, and of one of values.
+    fn tile_words(ctx: &Context, heads: &Heads) -> (usize, usize) {
+        let precision = heads.precision;
+        match ctx.device() {
+            Device::Cpu => (tile::rhs_len(precision, BLOCK, heads.dim), tile::rhs_len(precision, heads.dim, BLOCK)),
+            Device::Reference => (BLOCK * heads.dim, BLOCK * heads.dim),
+        }
+    }
+
+    /// Bytes of the keys and values of such a cache.
+    pub fn bytes(ctx: &Context, heads: &Heads, layers: usize, blocks: usize) -> usize {
+        let (keys, values) = Cache::tile_words(ctx, heads);
+        layers * blocks * heads.key * (keys + values) * size_of::<u32>()
     }
 
     /// Number of blocks.

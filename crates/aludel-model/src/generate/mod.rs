@@ -143,6 +143,12 @@ impl Engine {
         }
     }
 
+    /// Bytes of a cache for `context_tokens` tokens.
+    pub fn cache_bytes(ctx: &Context, decoder: &Decoder, context_tokens: usize) -> usize {
+        let blocks = context_tokens.div_ceil(BLOCK).max(1);
+        Cache::bytes(ctx, decoder.heads(), decoder.config().num_hidden_layers, blocks)
+    }
+
     /// The most tokens of a sequence, prompt and answer together.
     pub fn context_tokens(&self) -> usize {
         self.context_tokens

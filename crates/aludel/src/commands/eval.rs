@@ -74,6 +74,10 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
     kl_to: Option<PathBuf>,
 
+    /// With --kl-to: let the model answer the prompts of the data itself, and compare at the tokens of its own answers
+    #[arg(long, requires = "kl_to")]
+    own_answers: bool,
+
     /// With --loss or --kl-to: data files, in the formats of `aludel train`
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "on_rows")]
     data: Vec<PathBuf>,
@@ -127,7 +131,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     }
     if args.kl_to.is_some() {
         warn_of_other_weights(args.adapter.as_deref(), &recipe.student)?;
-        return on_rows::kl_to_teacher(&recipe, args.json, console);
+        return on_rows::kl_to_teacher(&recipe, args.own_answers.then_some(args.seed), args.json, console);
     }
     let folder = args.output_dir.clone().unwrap_or_default();
     let server = Server::new(args, &recipe)?;

@@ -216,7 +216,8 @@ fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_len
     // Rows that cannot be split are reported by training.
     let (train, test) = divided(all.end, &told, recipe).unwrap_or_else(|_| (all.collect(), Vec::new()));
     let mut plan = Plan::new(&recipe.train, &train, &lengths);
-    MaxPassTokens::of(&recipe.train, &mut plan, &test, 0)
+    let largest = MaxPassTokens::of(&recipe.train, &mut plan, &test, 0);
+    if recipe.distill.is_on_policy() { largest.with_own_answers(&recipe.train) } else { largest }
 }
 
 /// What `--json` prints.

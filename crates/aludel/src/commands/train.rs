@@ -195,7 +195,7 @@ pub(crate) fn run_recipe(
                 session = record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
             }
-            Event::Step { record, logged, total_steps } => {
+            Event::Step { record, logged, total_steps, .. } => {
                 let speed = record.tokens as f64 / record.seconds.max(1e-9);
                 if let Some(loss) = logged {
                     let (step, rate, times) = (record.step, record.learning_rate, shown.times());
@@ -239,6 +239,7 @@ pub(crate) fn run_recipe(
             | Event::Loading { .. }
             | Event::PlacingTokens { .. }
             | Event::Pass { .. }
+            | Event::Answering { .. }
             | Event::Evaluating { .. }
             | Event::Sampling { .. } => None,
         };

@@ -9,6 +9,7 @@ use crate::humanize::{cost_of, duration, held_out_loss};
 use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::provenance::{Session, Times, sessions};
 use aludel_distill::settings::read_table;
+use aludel_distill::supervision::LossTerm;
 use aludel_teacher::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
 use toml::{Table, Value};
@@ -120,12 +121,42 @@ fn drawings(run: &Run) -> Html {
     let seconds: f64 = run.steps.iter().map(|step| step.seconds).sum();
     let speed =
         if seconds > 0.0 { format!("{} in the mean", axis::short(tokens as f64 / seconds)) } else { String::new() };
+    let terms = terms(run);
+    let terms = terms.iter().map(|(term, share, values)| small(term_title(*term), share, Series::Smoothed(values)));
+    let terms: Vec<Html> = terms.collect();
     let others = [
         small("Learning rate", &format!("{} at most", axis::short(highest)), Series::Line(&rates)),
         small("Gradient norm", "before clipping", Series::Smoothed(&norms)),
         small("Tokens a second", &speed, Series::Smoothed(&speeds)),
     ];
-    join([loss, legend, classed("div", "multiples", others.into_iter().collect())])
+    join([loss, legend, classed("div", "multiples", terms.into_iter().chain(others).collect())])
+}
+
+/// The terms of a loss that is not cross-entropy alone: each with its share of the loss, and its values without its weight.
+fn terms(run: &Run) -> Vec<(LossTerm, String, Values)> {
+    let of = |term: LossTerm| {
+        let steps = run.steps.iter().filter_map(|step| Some((step.step as f64, *step.terms.get(&term)?)));
+        steps.filter(|(_, value)| value.is_finite()).collect::<Values>()
+    };
+    let weight = |term: LossTerm| {
+        let weight = run.recipe.get("distill").and_then(|section| section.get("weights")?.get(term.name()));
+        weight.and_then(|weight| weight.as_float().or_else(|| weight.as_integer().map(|whole| whole as f64)))
+    };
+    let terms = LossTerm::ALL.map(|term| {
+        let values = of(term);
+        let sum: f64 = values.iter().map(|(_, value)| value).sum();
+        (term, sum * weight(term).unwrap_or(1.0), values)
+    });
+    let whole: f64 = terms.iter().map(|(_, sum, _)| sum).sum();
+    let there = terms.into_iter().filter(|(_, _, values)| !values.is_empty());
+    there.map(|(term, sum, values)| (term, format!("{:.0}% of the loss", 100.0 * sum / whole), values)).collect()
+}
+
+fn term_title(term: LossTerm) -> &'static str {
+    match term {
+        LossTerm::Ce => "Cross-entropy",
+        LossTerm::Logits => "Divergence from the teacher",
+    }
 }
 
 /// A drawing under its name; nothing where there is nothing to draw.
@@ -191,6 +222,9 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     let parameters = session.map(|session| grouped(session.trained_parameters)).filter(|count| count != "0");
     let own = [
         ("student", setting("student", "model")),
+        ("learnt", learnt(&setting)),
+        ("teacher", setting("distill", "teacher")),
+        ("cache of a teacher", setting("distill", "cache")),
         ("data", setting("data", "files")),
         ("rows", session.map(rows)),
         ("rows left out", session.map(left_out)),
@@ -223,8 +257,11 @@ fn times(run: &Run) -> String {
     let sessions: Option<Vec<Times>> = run.sessions.iter().map(|session| session.times).collect();
     let sessions = sessions.filter(|sessions| !sessions.is_empty());
     let of_sessions = |of: fn(&Times) -> f64| sessions.iter().flatten().map(of).sum::<f64>();
+    let of_steps = |of: &dyn Fn(&StepRecord) -> Option<f64>| run.steps.iter().filter_map(of).sum::<f64>();
     let parts = [
         ("steps", steps),
+        ("of these the teacher", of_steps(&|step| step.teacher_seconds)),
+        ("own answers", of_steps(&|step| step.own_answers.map(|own| own.seconds))),
         ("evaluation", evaluations),
         ("sample answers", samples),
         ("saving", of_sessions(|times| times.saving)),
@@ -261,6 +298,14 @@ fn left_out(session: &Session) -> String {
         words.push(format!("{} more were cut", grouped(outcomes.truncated)));
     }
     words.join(", ")
+}
+
+/// What is learnt beside the tokens of the data.
+fn learnt(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
+    let kind = setting("distill", "kind").filter(|kind| kind != "ce")?;
+    let own = setting("distill", "lambda").and_then(|lambda| lambda.parse::<f64>().ok()).filter(|&lambda| lambda > 0.0);
+    let own = own.map_or_else(String::new, |lambda| format!(", {:.0}% of the steps on-policy", 100.0 * lambda));
+    Some(format!("{kind}: {}{own}", setting("distill", "divergence")?))
 }
 
 /// Rows of a step, and what they are made of.
@@ -320,6 +365,34 @@ fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn terms_have_their_share_of_the_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = "[distill]\nkind = [\"ce\", \"logits\"]\ndivergence = \"jsd\"\nlambda = 0.25\nweights = { ce = 0.5, logits = 1 }\n\
+                      teacher = \"t.gguf\"\n";
+        std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+        let step = |number: u64, terms: serde_json::Value| {
+            json!({"step": number, "epoch": 1.0, "loss": 2.0, "terms": terms, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
+                "supervised_tokens": 50, "seconds": 4.0, "teacher_seconds": 1.0, "rows": []})
+        };
+        let steps = [step(1, json!({"ce": 2.0, "logits": 1.0})), step(2, json!({"ce": 2.0, "logits": 3.0}))];
+        let lines: String = steps.iter().map(|step| format!("{step}\n")).collect();
+        std::fs::write(folder.path().join("metrics.jsonl"), lines).unwrap();
+        let run = Run::read(folder.path()).unwrap();
+        let shares: Vec<_> = terms(&run).into_iter().map(|(term, share, values)| (term, share, values.len())).collect();
+        let expected = [(LossTerm::Ce, "33% of the loss", 2), (LossTerm::Logits, "67% of the loss", 2)];
+        assert_eq!(shares, expected.map(|(term, share, values)| (term, share.to_owned(), values)));
+        let shown = part(&[run]).into_string();
+        for words in [
+            "Divergence from the teacher",
+            "ce, logits: jsd, 25% of the steps on-policy",
+            "t.gguf",
+            "of these the teacher 2 s",
+        ] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+    }
 
     #[test]
     fn the_recipe_shows_paths_as_they_were_given() {

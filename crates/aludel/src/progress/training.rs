@@ -74,15 +74,22 @@ impl TrainingProgress {
                 progress.expect(WorkKind::Saving, 0.0, ahead.saves as f64, UnmeasuredCost::Negligible);
                 (self.ahead, self.total_steps) = (Some(ahead), started.total_steps);
             }
-            Event::Pass { step, tokens, of } => {
+            Event::Pass { step, tokens, of, planned } => {
                 // The step is done when the optimiser has taken it, after its last pass.
                 let share = (*tokens as f64 / (*of).max(1) as f64).min(BEFORE_THE_OPTIMISER);
                 let at = self.at_step(step - 1, share);
                 let at = at.with(format!("{}/{} tokens", grouped(*tokens), grouped(*of)));
-                self.progress.reach(WorkKind::Training, (self.trained + tokens) as f64, at);
+                // Work ahead is counted in the data's tokens.
+                let done = *planned as f64 * (*tokens as f64 / (*of).max(1) as f64).min(1.0);
+                self.progress.reach(WorkKind::Training, self.trained as f64 + done, at);
             }
-            Event::Step { record, .. } => {
-                (self.trained, self.loss) = (self.trained + record.tokens, Some(record.loss));
+            Event::Answering { step, tokens } => {
+                let at = self.at_step(step - 1, 0.0);
+                let at = at.with(format!("{} tokens of own answers", grouped(*tokens)));
+                self.progress.reach(WorkKind::Training, self.trained as f64, at);
+            }
+            Event::Step { record, planned, .. } => {
+                (self.trained, self.loss) = (self.trained + planned, Some(record.loss));
                 let at = self.at_step(record.step, 0.0);
                 self.progress.reach(WorkKind::Training, self.trained as f64, at);
             }

@@ -43,9 +43,15 @@ pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow
     Ok(Outcome::Done)
 }
 
-/// The divergence of a model from `distill.teacher` on data files.
-pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let Some(found) = with_progress(recipe, &|recipe, tell| divergence::kl_to_teacher(recipe, tell))? else {
+/// The divergence of a model from `distill.teacher` on data files, or on its own answers to their prompts, drawn with a seed.
+pub(super) fn kl_to_teacher(
+    recipe: &Recipe,
+    own_answers: Option<u64>,
+    json: bool,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let Some(found) = with_progress(recipe, &|recipe, tell| divergence::kl_to_teacher(recipe, own_answers, tell))?
+    else {
         return Ok(Outcome::Interrupted);
     };
     found.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
@@ -55,10 +61,11 @@ pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) 
     } else {
         let interval = found.ci95.map_or_else(String::new, |[low, high]| format!(" [{low:.4}, {high:.4}]"));
         console.line(format_args!(
-            "KL(teacher || model) {:.4}{interval} nats per token, over {} supervised tokens in {} rows",
+            "KL(teacher || model) {:.4}{interval} nats per token, over {} supervised tokens in {} rows{}",
             found.kl_per_token,
             grouped(found.tokens),
-            grouped(found.rows)
+            grouped(found.rows),
+            found.own_answers_cut.map_or_else(String::new, |cut| format!(" ({} own answers were cut)", grouped(cut))),
         ))?;
     }
     Ok(Outcome::Done)
