@@ -1,16 +1,17 @@
 //! The trainable student: a decoder, the adapter with its gradients and moments, on one device; passes of rows through it, and optimiser
 //! steps. The training loop selects the rows and writes the results.
 
+mod pass;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::optim::{self, State};
-use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
+use aludel_kernels::{Context, Isa, Mat, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
 use aludel_model::generate::Engine;
@@ -20,11 +21,12 @@ use crate::adapter_config;
 use crate::base_model;
 use crate::batch::MaxPassTokens;
 use crate::error::{Error, Result};
-use crate::objective::{self, CrossEntropy, Objective};
+use crate::objective::{self, CrossEntropy, Objective, Projections};
 use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings};
 use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
 use crate::teacher::{Loading, Teacher};
 use crate::token_init::mean;
+use pass::{plan_pass, run_pass};
 
 /// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
 pub fn weight_format(dtype: Dtype, quantize: Quantize) -> WeightFormat {
@@ -155,7 +157,8 @@ impl Learner {
                 Adapter::new(&mut ctx, &decoder, &options, &base)?
             }
         };
-        let objective = objective::of_recipe(&mut ctx, student, recipe, positions, Loading::Read(watch))?;
+        let objective =
+            objective::of_recipe(&mut ctx, student, recipe, positions, decoder.precision(), Loading::Read(watch))?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
         Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, objective, ..learner })
     }
@@ -170,7 +173,7 @@ impl Learner {
         let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, format)?;
         let options = adapter_options(student, added, recipe)?;
         let adapter = Adapter::new(&mut ctx, &decoder, &options, "")?;
-        let objective = objective::of_recipe(&mut ctx, student, recipe, 1, Loading::Outline)?;
+        let objective = objective::of_recipe(&mut ctx, student, recipe, 1, decoder.precision(), Loading::Outline)?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
         Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, objective, ..learner })
     }
@@ -199,6 +202,27 @@ impl Learner {
     /// Bytes that an engine of this learner keeps of the tokens that it has read and written.
     pub fn cache_bytes(&self, tokens: usize) -> usize {
         Engine::cache_bytes(&self.ctx, &self.decoder, tokens)
+    }
+
+    /// What is trained beside the adapter, if anything is.
+    pub fn projections(&self) -> Option<&Projections> {
+        self.objective.projections()
+    }
+
+    /// Runs something on the projections, if there are any.
+    pub(crate) fn restore_projections(
+        &mut self,
+        restore: impl FnOnce(&mut Context, &Projections) -> Result<()>,
+    ) -> Result<()> {
+        match self.objective.projections() {
+            Some(projections) => restore(&mut self.ctx, projections),
+            None => Ok(()),
+        }
+    }
+
+    /// Trained parameters, those that are gone after training included.
+    pub fn trained_count(&self) -> usize {
+        self.adapter.parameter_count() + self.projections().map_or(0, |own| own.state.parameters.cols())
     }
 
     /// Refuses rows that the objective cannot judge.
@@ -245,7 +269,7 @@ impl Learner {
                 plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), None);
                 ctx.reset();
             }
-            optim::step(ctx, state, &optim::Step::default(), *norm);
+            update(ctx, state, objective.as_ref(), &optim::Step::default(), *norm);
         })
     }
 
@@ -253,7 +277,8 @@ impl Learner {
     /// before [`Learner::plan`].
     pub fn new(mut ctx: Context, decoder: Decoder, adapter: Adapter, gradient_checkpointing: bool) -> Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
-        let state = State { parameters: adapter.parameters(), gradients, first, second };
+        let undecayed = adapter.bias_parameters();
+        let state = State { parameters: adapter.parameters(), gradients, first, second, undecayed };
         let norm = ctx.persistent(1, 1);
         let kept = SavedActivations::new(gradient_checkpointing);
         let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
@@ -269,7 +294,7 @@ impl Learner {
         ctx.plan(|ctx| {
             plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), Some((state.gradients, dropout, kept)))
         });
-        ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default(), *norm));
+        ctx.plan(|ctx| update(ctx, state, objective.as_ref(), &optim::Step::default(), *norm));
     }
 
     /// Adds the gradients of the summed loss of some rows to the gradient buffer, and returns the sums.
@@ -376,21 +401,38 @@ impl Learner {
     pub fn touch(&mut self, is_restored: bool) {
         self.zero_gradients();
         if !is_restored {
-            self.ctx.zero(self.state.first);
-            self.ctx.zero(self.state.second);
+            for state in self.states() {
+                self.ctx.zero(state.first);
+                self.ctx.zero(state.second);
+            }
         }
     }
 
     /// Forgets the gradients.
     pub fn zero_gradients(&mut self) {
-        self.ctx.zero(self.state.gradients);
+        for state in self.states() {
+            self.ctx.zero(state.gradients);
+        }
+    }
+
+    /// All that is trained: the adapter, and projections.
+    fn states(&self) -> impl Iterator<Item = State> + use<> {
+        std::iter::once(self.state).chain(self.projections().map(|own| own.state))
     }
 
     /// One optimiser step; returns the norm of the mean gradient before clipping.
     pub fn step(&mut self, step: &optim::Step) -> f64 {
         self.ctx.reset();
-        optim::step(&mut self.ctx, &self.state, step, self.norm);
+        update(&mut self.ctx, &self.state, self.objective.as_ref(), step, self.norm);
         f64::from(self.ctx.download_value(self.norm))
+    }
+}
+
+/// An optimiser step on all that is trained.
+fn update(ctx: &mut Context, adapter: &State, objective: &dyn Objective, step: &optim::Step, norm: Mat) {
+    match objective.projections() {
+        Some(projections) => optim::step(ctx, &[*adapter, projections.state], step, norm),
+        None => optim::step(ctx, &[*adapter], step, norm),
     }
 }
 
@@ -398,62 +440,6 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
     f64::from(largest) + sum.ln()
-}
-
-/// What a backward needs: the gradient buffer, the dropout of the step, and room for what the forward keeps.
-type Backward<'a> = (Mat, Option<StepDropout>, &'a mut SavedActivations);
-
-/// What the objective says of a pass, forward, head and loss; with gradients, also the backward.
-fn run_pass(
-    ctx: &mut Context,
-    decoder: &Decoder,
-    adapter: &Adapter,
-    batch: &mut SupervisedBatch,
-    objective: &mut dyn Objective,
-    backward: Option<Backward<'_>>,
-) -> Result<PassSums> {
-    ctx.reset();
-    let begun = objective.teacher().map(|_| Instant::now());
-    objective.begin(ctx, batch)?;
-    let teacher_seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
-    let (gradients, dropout, kept) = match backward {
-        Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
-        None => (None, None, None),
-    };
-    let active = Active { adapter, dropout };
-    let forward = decoder.forward(ctx, &batch.pass, Attention::Rows, Some(active), kept);
-    let terms = objective.terms().len();
-    let losses = ctx.alloc(Region::Io, terms, batch.chosen.len());
-    let dhidden = decoder.head_chunks(ctx, &forward, &batch.chosen, gradients, |ctx, logits, range| {
-        let losses = losses.col_range(range.start, range.len());
-        objective.chunk(ctx, logits, batch, range, losses, gradients.is_some());
-    });
-    if let (Some(dhidden), Some(gradients)) = (dhidden, gradients) {
-        decoder.backward(ctx, forward, dhidden, gradients);
-    }
-    ctx.download_into(losses, &mut batch.losses);
-    let (supervised, tokens) = (batch.chosen.len() as u64, batch.pass.len() as u64);
-    let mut sums = PassSums { supervised, tokens, teacher_seconds, ..PassSums::default() };
-    let count = batch.chosen.len().max(1);
-    for ((term, _), losses) in objective.terms().iter().zip(batch.losses.chunks_exact(count)) {
-        let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
-        sums.terms[*term as usize] = sum;
-        sums.loss += sum;
-    }
-    Ok(sums)
-}
-
-/// A pass that only counts memory: nothing is read for it, so nothing fails.
-fn plan_pass(
-    ctx: &mut Context,
-    decoder: &Decoder,
-    adapter: &Adapter,
-    batch: &mut SupervisedBatch,
-    objective: &mut dyn Objective,
-    backward: Option<Backward<'_>>,
-) {
-    let planned = run_pass(ctx, decoder, adapter, batch, objective, backward);
-    assert!(planned.is_ok(), "planning reads nothing");
 }
 
 /// How weights are held that a recipe trains on.

@@ -89,7 +89,7 @@ impl<'a> TrainingMemory<'a> {
 
     /// Bytes that a run adds to the memory of the process if these are its largest passes.
     pub fn bytes(&mut self, largest: MaxPassTokens) -> u64 {
-        let parameters = self.learner.adapter.parameter_count() as u64;
+        let parameters = self.learner.trained_count() as u64;
         let arenas = self.learner.pass_bytes(largest) as u64;
         let answers = match self.rows_answered {
             0 => 0,

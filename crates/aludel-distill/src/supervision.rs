@@ -17,17 +17,20 @@ pub enum LossTerm {
     Ce,
     /// The divergence from the teacher's distribution over the vocabulary.
     Logits,
+    /// The distance of the student's hidden states from the teacher's.
+    Hidden,
 }
 
 impl LossTerm {
     /// All of them.
-    pub const ALL: [LossTerm; 2] = [LossTerm::Ce, LossTerm::Logits];
+    pub const ALL: [LossTerm; 3] = [LossTerm::Ce, LossTerm::Logits, LossTerm::Hidden];
 
     /// Its name in recipes and records.
     pub fn name(self) -> &'static str {
         match self {
             LossTerm::Ce => "ce",
             LossTerm::Logits => "logits",
+            LossTerm::Hidden => "hidden",
         }
     }
 }

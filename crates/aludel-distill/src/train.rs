@@ -250,7 +250,6 @@ impl<'a> Trainer<'a> {
             beta2: settings.adam_beta2 as f32,
             epsilon: settings.adam_epsilon as f32,
             weight_decay: settings.weight_decay as f32,
-            undecayed: self.learner.adapter.bias_parameters(),
             number: done + 1,
         });
         if !grad_norm.is_finite() {

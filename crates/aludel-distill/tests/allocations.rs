@@ -10,13 +10,14 @@ mod learning;
 use std::sync::Arc;
 
 use aludel_distill::learner::Learner;
-use aludel_distill::objective::Distillation;
+use aludel_distill::objective::{Distillation, HiddenStates};
 use aludel_distill::supervision::LossTerm;
 use aludel_distill::teacher::OnlineTeacher;
 use aludel_kernels::Context;
 use aludel_kernels::check::{CountingAllocator, random};
 use aludel_kernels::linear::{self, FrozenWeight, Input, Precision, Start};
 use aludel_kernels::loss::divergence::{Divergence, DivergenceArgs, Softmax};
+use aludel_kernels::loss::hidden::HiddenLoss;
 use aludel_kernels::optim;
 use aludel_kernels::quant::BlockType;
 use aludel_model::decoder::StepDropout;
@@ -50,15 +51,21 @@ fn check(what: &str, work: impl FnOnce()) {
 
 fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpointing: bool, has_teacher: bool) {
     let mut ctx = Context::cpu(2);
-    let teacher = has_teacher.then(|| OnlineTeacher::new(load(&mut ctx, model, precision), None, 100, 160));
+    // of another width, so that projections are trained
+    let teacher = has_teacher.then(|| OnlineTeacher::new(load(&mut ctx, "head_dim", precision), None, 100, 160));
     let decoder = load(&mut ctx, model, precision);
     let named = load_adapter(&mut ctx, &decoder, model, adapter);
     let mut learner = Learner::new(ctx, decoder, named, gradient_checkpointing);
-    if let Some(teacher) = teacher {
-        let terms = vec![(LossTerm::Ce, 0.5), (LossTerm::Logits, 0.5)];
+    if let Some(mut teacher) = teacher {
+        let widths = [learner.decoder.config().hidden_size, teacher.config().hidden_size];
+        let (pairs, loss) = (vec![[1, 1], [2, 2]], HiddenLoss::NormalisedMse);
+        let states = HiddenStates::new(&mut learner.ctx, pairs, loss, widths, precision, 1);
+        teacher.keep_layers(states.teacher_layers());
+        let terms = vec![(LossTerm::Ce, 0.5), (LossTerm::Hidden, 0.5), (LossTerm::Logits, 0.5)];
         let softmax = Softmax { vocab: 160, temperature: 2.0 };
         let divergence = DivergenceArgs { divergence: Divergence::ForwardKl, softmax };
-        learner = learner.with_objective(Box::new(Distillation::new(terms, divergence, Box::new(teacher))));
+        learner = learner
+            .with_objective(Box::new(Distillation::new(terms, divergence, Box::new(teacher)).with_hidden(states)));
     }
     learner.plan(400);
     // passes of other rows than those before, but no larger than was planned

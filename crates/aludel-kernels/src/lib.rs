@@ -26,6 +26,7 @@ mod operands;
 pub mod optim;
 pub mod peak;
 pub mod profile;
+pub mod projection;
 pub mod quant;
 mod reference;
 pub mod rng;

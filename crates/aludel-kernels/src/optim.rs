@@ -7,7 +7,7 @@ use crate::profile::Kind;
 use crate::reference;
 use crate::simd::multiversion;
 
-/// Parameters, gradients and moments: four flat buffers [1, P] of equal length.
+/// What is trained together: parameters, gradients and moments, four flat buffers [1, P] of equal length.
 #[derive(Clone, Copy, Debug)]
 pub struct State {
     /// Trained parameters.
@@ -18,6 +18,8 @@ pub struct State {
     pub first: Mat,
     /// Second moments.
     pub second: Mat,
+    /// How many parameters at the end of the buffer do not decay.
+    pub undecayed: usize,
 }
 
 /// The numbers of one step.
@@ -37,8 +39,6 @@ pub struct Step {
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// How many parameters at the end of the buffer do not decay.
-    pub undecayed: usize,
     /// Number of this step, from 1, for the bias correction.
     pub number: u64,
 }
@@ -47,38 +47,67 @@ pub struct Step {
 const CHUNK: usize = 4096;
 
 /// One AdamW step (Loshchilov and Hutter, 2019) as PyTorch defines it, after clipping by global norm: the gradient is
-/// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. `norm`, [1, 1],
-/// receives the norm of the mean gradient before clipping.
+/// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`, with one norm over all `states`. If the norm is not finite nothing is
+/// changed. `norm`, [1, 1], receives the norm of the mean gradient before clipping.
 ///
 /// # Panics
-/// If the matrices of the state are not rows of one length, or share elements.
-pub fn step(ctx: &mut Context, state: &State, step: &Step, norm: Mat) {
+/// If the matrices of a state are not rows of one length, or share elements.
+pub fn step(ctx: &mut Context, states: &[State], step: &Step, norm: Mat) {
     let _span = ctx.span(Kind::Optimiser);
-    let count = state.parameters.cols();
-    assert!([state.gradients, state.first, state.second].iter().all(|m| m.cols() == count && m.rows() == 1));
+    for state in states {
+        let count = state.parameters.cols();
+        assert!([state.gradients, state.first, state.second].iter().all(|m| m.cols() == count && m.rows() == 1));
+    }
     assert_eq!((norm.rows(), norm.cols()), (1, 1));
     match ctx.device() {
         Device::Cpu => {}
-        Device::Reference => return reference::optim::step(ctx, state, step, norm),
+        Device::Reference => return reference::optim::step(ctx, states, step, norm),
     }
-    let tasks = count.div_ceil(CHUNK);
     let mark = ctx.mark();
     // f64 partial sums, two f32 slots each, so that the sum is the same for any number of threads
-    let partial = ctx.scratch(1, 2 * tasks);
+    let partial = ctx.scratch(1, states.iter().map(|state| 2 * tasks(state)).sum());
     if ctx.planning() {
         ctx.release(mark);
         return;
     }
+    let mut first_slot = 0;
+    for state in states {
+        let slots = partial.col_range(first_slot, 2 * tasks(state));
+        first_slot += slots.cols();
+        squares(ctx, state, slots, norm);
+    }
+    let (sums, nv) = (ctx.view(partial), ctx.view(norm));
+    // SAFETY: all tasks have ended.
+    let (slots, norm) = unsafe { (sums.row(0), &mut nv.row_mut(0)[0]) };
+    let bits = |pair: &[f32]| f64::from_bits(u64::from(pair[0].to_bits()) << 32 | u64::from(pair[1].to_bits()));
+    let exact = slots.chunks_exact(2).map(bits).sum::<f64>().sqrt() * f64::from(step.inverse_count);
+    *norm = exact as f32;
+    if norm.is_finite() {
+        let numbers = Numbers::new(step, step.clip(exact));
+        states.iter().for_each(|state| update(ctx, state, numbers));
+    }
+    ctx.release(mark);
+}
+
+/// Tasks that the parameters of a state are divided into.
+fn tasks(state: &State) -> usize {
+    state.parameters.cols().div_ceil(CHUNK)
+}
+
+/// The elements of a task.
+fn range(state: &State, task: usize) -> (usize, usize) {
+    (task * CHUNK, CHUNK.min(state.parameters.cols() - task * CHUNK))
+}
+
+/// Writes the sum of squares of each task's gradients to two slots of its own.
+fn squares(ctx: &Context, state: &State, slots: Mat, norm: Mat) {
     assert_apart(
-        &[state.parameters.place(), state.first.place(), state.second.place(), partial.place(), norm.place()],
+        &[state.parameters.place(), state.first.place(), state.second.place(), slots.place(), norm.place()],
         &[state.gradients.place()],
     );
-    let (pv, gv, mv, vv) =
-        (ctx.view(state.parameters), ctx.view(state.gradients), ctx.view(state.first), ctx.view(state.second));
-    let (sums, nv, isa) = (ctx.view(partial), ctx.view(norm), ctx.isa());
-    let range = |task: usize| (task * CHUNK, CHUNK.min(count - task * CHUNK));
-    ctx.parallel(tasks, |task| {
-        let (start, len) = range(task);
+    let (gv, sums, isa) = (ctx.view(state.gradients), ctx.view(slots), ctx.isa());
+    ctx.parallel(tasks(state), |task| {
+        let (start, len) = range(state, task);
         // SAFETY: gradients are only read; each task writes its own two slots.
         unsafe {
             let sum = square_sum(isa, gv.block(0, 1, start, len)).to_bits();
@@ -87,37 +116,35 @@ pub fn step(ctx: &mut Context, state: &State, step: &Step, norm: Mat) {
             slots[1] = f32::from_bits(sum as u32);
         }
     });
-    // SAFETY: all tasks have ended.
-    let (slots, norm) = unsafe { (sums.row(0), &mut nv.row_mut(0)[0]) };
-    let bits = |pair: &[f32]| f64::from_bits(u64::from(pair[0].to_bits()) << 32 | u64::from(pair[1].to_bits()));
-    let exact = slots.chunks_exact(2).map(bits).sum::<f64>().sqrt() * f64::from(step.inverse_count);
-    *norm = exact as f32;
-    if norm.is_finite() {
-        let numbers = Numbers::new(step, step.clip(exact));
-        let without_decay = Numbers { decay: 1.0, ..numbers };
-        let first_undecayed = count - step.undecayed.min(count);
-        ctx.parallel(tasks, |task| {
-            let (start, len) = range(task);
-            let decayed = first_undecayed.clamp(start, start + len) - start;
-            for (start, len, numbers) in [(start, decayed, &numbers), (start + decayed, len - decayed, &without_decay)]
-            {
-                if len > 0 {
-                    // SAFETY: each task writes its own elements; the buffers are apart (asserted).
-                    unsafe {
-                        adamw(
-                            isa,
-                            pv.part_mut(0, start, len),
-                            gv.block(0, 1, start, len),
-                            mv.part_mut(0, start, len),
-                            vv.part_mut(0, start, len),
-                            numbers,
-                        );
-                    }
+}
+
+/// AdamW on one state, whose buffers lie apart: `squares` asserted it.
+fn update(ctx: &Context, state: &State, numbers: Numbers) {
+    let (pv, gv, mv, vv) =
+        (ctx.view(state.parameters), ctx.view(state.gradients), ctx.view(state.first), ctx.view(state.second));
+    let isa = ctx.isa();
+    let without_decay = Numbers { decay: 1.0, ..numbers };
+    let count = state.parameters.cols();
+    let first_undecayed = count - state.undecayed.min(count);
+    ctx.parallel(tasks(state), |task| {
+        let (start, len) = range(state, task);
+        let decayed = first_undecayed.clamp(start, start + len) - start;
+        for (start, len, numbers) in [(start, decayed, &numbers), (start + decayed, len - decayed, &without_decay)] {
+            if len > 0 {
+                // SAFETY: each task writes its own elements; the buffers are apart (asserted).
+                unsafe {
+                    adamw(
+                        isa,
+                        pv.part_mut(0, start, len),
+                        gv.block(0, 1, start, len),
+                        mv.part_mut(0, start, len),
+                        vv.part_mut(0, start, len),
+                        numbers,
+                    );
                 }
             }
-        });
-    }
-    ctx.release(mark);
+        }
+    });
 }
 
 impl Step {
@@ -139,7 +166,6 @@ impl Default for Step {
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
-            undecayed: 0,
             number: 1,
         }
     }
@@ -204,7 +230,8 @@ mod tests {
     fn run(count: usize, steps: u64, threads: usize, poison: bool) -> (Vec<f32>, f64) {
         let mut ctx = Context::cpu(threads);
         let [parameters, gradients] = [1, 2].map(|seed| ctx.upload_persistent(1, count, &random(seed, count)));
-        let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count) };
+        let [first, second] = [(); 2].map(|()| ctx.persistent(1, count));
+        let state = State { parameters, gradients, first, second, undecayed: UNDECAYED };
         if poison {
             ctx.write(gradients.col_range(3, 1), &[f32::NAN]);
         }
@@ -216,12 +243,11 @@ mod tests {
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.1,
-            undecayed: UNDECAYED,
             number,
         };
         let norm = ctx.persistent(1, 1);
-        ctx.plan(|ctx| step(ctx, &state, &numbers(1), norm));
-        (1..=steps).for_each(|number| step(&mut ctx, &state, &numbers(number), norm));
+        ctx.plan(|ctx| step(ctx, &[state], &numbers(1), norm));
+        (1..=steps).for_each(|number| step(&mut ctx, &[state], &numbers(number), norm));
         (ctx.download(parameters), f64::from(ctx.download_value(norm)))
     }
 
@@ -253,5 +279,30 @@ mod tests {
         let (got, norm) = run(100, 1, 1, true);
         assert!(norm.is_nan());
         assert_eq!(got, random(1, 100));
+    }
+
+    /// Parameters in two buffers are clipped by one norm, and move as they would in one buffer.
+    #[test]
+    fn two_states_are_one_optimiser() {
+        let count = 2 * CHUNK;
+        for mut ctx in [Context::cpu(2), Context::reference()] {
+            let all: [Vec<f32>; 2] = [1, 2].map(|seed| random(seed, count));
+            let mut state = |from: usize, len: usize| {
+                let [parameters, gradients] =
+                    all.each_ref().map(|values| ctx.upload_persistent(1, len, &values[from..from + len]));
+                let [first, second] = [(); 2].map(|()| ctx.persistent(1, len));
+                State { parameters, gradients, first, second, undecayed: 0 }
+            };
+            let (whole, parts) = (state(0, count), [state(0, CHUNK), state(CHUNK, CHUNK)]);
+            let numbers = Step { max_grad_norm: 0.5, weight_decay: 0.1, ..Step::default() };
+            let norms = [ctx.persistent(1, 1), ctx.persistent(1, 1)];
+            for (states, norm) in [(&[whole][..], norms[0]), (&parts, norms[1])] {
+                ctx.plan(|ctx| step(ctx, states, &numbers, norm));
+                step(&mut ctx, states, &numbers, norm);
+            }
+            let moved = parts.map(|part| ctx.download(part.parameters)).concat();
+            assert_eq!(ctx.download(whole.parameters), moved);
+            assert_eq!(ctx.download(norms[0]), ctx.download(norms[1]));
+        }
     }
 }

@@ -199,7 +199,7 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
     }
     let count = adapter.parameter_count();
     let [flat, first, second] = [(); 3].map(|()| ctx.persistent(1, count));
-    let state = State { parameters: adapter.parameters(), gradients: flat, first, second };
+    let state = State { parameters: adapter.parameters(), gradients: flat, first, second, undecayed: 0 };
     let recorded = &golden.json["adapters"][adapter_name];
     for number in 1..=10 {
         ctx.zero(flat);
@@ -229,12 +229,11 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
-            undecayed: 0,
             number,
         };
         let norm = ctx.persistent(1, 1);
-        ctx.plan(|ctx| optim::step(ctx, &state, &step, norm));
-        optim::step(&mut ctx, &state, &step, norm);
+        ctx.plan(|ctx| optim::step(ctx, &[state], &step, norm));
+        optim::step(&mut ctx, &[state], &step, norm);
         let norm = f64::from(ctx.download_value(norm));
         let expected = recorded["grad_norms"][number as usize - 1].as_f64().unwrap();
         assert!((norm - expected).abs() <= 1e-3 * expected, "{what} step {number}: norm {norm}, PEFT {expected}");

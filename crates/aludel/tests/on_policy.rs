@@ -135,7 +135,7 @@ fn what_cannot_be_on_policy_is_refused() {
         let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
         words.iter().for_each(|words| assert!(flat.contains(words), "{words}: {told}"));
     };
-    refused(&["distill.lambda=0.5"], &["distill.lambda", "no \"logits\""]);
+    refused(&["distill.lambda=0.5"], &["distill.lambda", "none that does"]);
     refused(
         &["distill.kind=logits", "distill.cache=cache", "distill.lambda=0.5"],
         &["distill.lambda", "yet to be written", "distill.teacher in place of distill.cache"],

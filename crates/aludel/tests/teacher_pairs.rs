@@ -147,3 +147,56 @@ fn a_cache_is_written_of_a_pair_that_fits_and_checked_where_it_is_read() {
         "{refused}"
     );
 }
+
+/// A run that learns a wider teacher's hidden states keeps its projections in checkpoints alone, and goes on from them bit for bit.
+#[test]
+fn hidden_states_are_learnt_and_resumed() {
+    let workshop = workshop();
+    let args = |run: &'static str, more: &[&'static str]| {
+        let own = ["--set", "distill.kind=[\"ce\",\"hidden\"]", "--set", "distill.weights.hidden=2"];
+        let teacher = ["--set", "distill.teacher=teacher", "--max-steps", "6"];
+        train_args(run, &[SETTINGS, &own, &teacher, more].concat())
+    };
+    let steps = |run: &str| -> Vec<Value> {
+        let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["rows"].is_array()).collect()
+    };
+    let bytes = |run: &str, file: &str| fs::read(workshop.path(run).join(file)).unwrap();
+    succeed(&workshop, &args("whole", &[]));
+    let whole = steps("whole");
+    let of = |step: &Value, term: &str| step["terms"][term].as_f64().unwrap();
+    for step in &whole {
+        let sum = of(step, "ce") + 2.0 * of(step, "hidden");
+        assert!((sum - step["loss"].as_f64().unwrap()).abs() <= 1e-5 * sum, "{step}");
+    }
+    assert!(of(&whole[5], "hidden") < 0.8 * of(&whole[0], "hidden"), "{whole:?}");
+    let projections = "checkpoint-6/projections.safetensors";
+    assert!(
+        !bytes("whole", projections).is_empty() && !workshop.path("whole/adapter/projections.safetensors").exists()
+    );
+    let merge = ["merge", "--adapter", "whole/checkpoint-6", "--output-dir", "merged"];
+    succeed(&workshop, &merge);
+    assert!(!workshop.path("merged/projections.safetensors").exists());
+
+    succeed(&workshop, &args("killed", &[]));
+    for folder in ["adapter", "checkpoint-6"] {
+        fs::remove_dir_all(workshop.path("killed").join(folder)).unwrap();
+    }
+    succeed(&workshop, &args("killed", &["--resume"]));
+    for file in ["adapter/adapter_model.safetensors", projections, "checkpoint-6/optimizer.safetensors"] {
+        assert!(bytes("whole", file) == bytes("killed", file), "{file} differs after a resumption");
+    }
+    assert_eq!(
+        whole.iter().map(|step| &step["terms"]).collect::<Vec<_>>(),
+        steps("killed").iter().map(|step| &step["terms"]).collect::<Vec<_>>()
+    );
+    fs::remove_dir_all(workshop.path("killed/adapter")).unwrap();
+    fs::remove_file(workshop.path("killed").join(projections)).unwrap();
+    let refused = workshop.run(&args("killed", &["--resume"]));
+    assert!(refused.contains("exit code: 1") && refused.contains("projections.safetensors"), "{refused}");
+
+    let refused = workshop.run(&args("layers", &["--set", "distill.hidden_layers=[[2, 1]]"]));
+    assert!(refused.contains("the student has no layer 2: its layers are 1 to 1"), "{refused}");
+    assert!(!workshop.path("layers/recipe.toml").exists());
+}

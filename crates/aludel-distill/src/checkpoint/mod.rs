@@ -4,6 +4,7 @@
 
 mod claim;
 mod integrity;
+mod projections;
 mod run;
 
 use std::borrow::Cow;
@@ -114,6 +115,9 @@ pub(crate) fn save(
             let mat = if spec.name == "first" { learner.state.first } else { learner.state.second };
             Ok(Cow::Owned(quant::encode_f32(&learner.ctx.download(mat))))
         })?;
+        if let Some(own) = learner.projections() {
+            projections::save(folder, &learner.ctx, own)?;
+        }
         atomic::write_json(&folder.join(STATE_FILE_NAME), state)?;
         atomic::write_json(&folder.join(RECORDED_FILE_NAME), recorded)?;
         Ok(manifest::write(folder)?)
@@ -140,29 +144,34 @@ pub fn check_recorded(folder: &Path, step: u64, state: &TrainerState) -> Result<
     metrics::check(folder, state, recorded.as_ref(), &format!("--init-adapter {}", shell_word(&checkpoint)))
 }
 
-/// Loads the optimiser's moments of a checkpoint; the adapter is loaded with the learner.
+/// Loads what a checkpoint holds beside the adapter, which is loaded with the learner: the optimiser's moments, and projections.
 ///
 /// # Errors
-/// The file is damaged or of another adapter.
-pub fn restore_moments(checkpoint: &Path, learner: &mut Learner) -> Result<()> {
+/// A file is damaged or of another adapter.
+pub fn restore(checkpoint: &Path, learner: &mut Learner) -> Result<()> {
     let path = checkpoint.join(OPTIMIZER_FILE_NAME);
     let weights = safetensors::Weights::open_file(&path)?;
     for (name, mat) in [("first", learner.state.first), ("second", learner.state.second)] {
-        let view = weights.get(name)?;
-        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-        if view.shape != [mat.cols()] || view.dtype != Dtype::F32 {
-            let reason = format!(
-                "tensor {name} has {:?} elements, the adapter {}; delete this checkpoint",
-                view.shape,
-                mat.cols()
-            );
-            return Err(damaged(reason));
-        }
-        let mut values = vec![0f32; mat.cols()];
-        quant::decode(quant::BlockType::F32, view.bytes, &mut values).map_err(|error| damaged(error.to_string()))?;
+        let values = read_f32(&path, &weights, &TensorSpec::new(name, Dtype::F32, [mat.cols()]))?;
         learner.ctx.write(mat, &values);
     }
-    Ok(())
+    learner.restore_projections(|ctx, own| projections::restore(checkpoint, ctx, own))
+}
+
+/// The values of a tensor in a checkpoint's file, which must be of the shape that this run has.
+fn read_f32(path: &Path, weights: &safetensors::Weights, spec: &TensorSpec) -> Result<Vec<f32>> {
+    let view = weights.get(&spec.name)?;
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+    if view.shape != spec.shape || view.dtype != Dtype::F32 {
+        let reason = format!(
+            "tensor {} is {:?}, and this run trains {:?}; delete this checkpoint",
+            spec.name, view.shape, spec.shape
+        );
+        return Err(damaged(reason));
+    }
+    let mut values = vec![0f32; spec.shape.iter().product()];
+    quant::decode(quant::BlockType::F32, view.bytes, &mut values).map_err(|error| damaged(error.to_string()))?;
+    Ok(values)
 }
 
 /// Deletes the oldest checkpoints beyond `limit`, never the best nor the newest.

@@ -1,12 +1,14 @@
-//! The objective of distillation: cross-entropy with the data's tokens, the divergence from a teacher, or both.
+//! The objective of distillation: cross-entropy with the data's tokens, the divergence from a teacher, the distance from its hidden
+//! states, or several of these.
 
 use std::ops::Range;
 
 use aludel_data::token_cache::TokenRow;
 use aludel_kernels::loss::divergence::DivergenceArgs;
 use aludel_kernels::{Context, Mat, Region, loss, rowwise};
+use aludel_model::decoder::ResidualTap;
 
-use super::Objective;
+use super::{HiddenStates, Objective, Projections};
 use crate::error::Result;
 use crate::supervision::{LossTerm, SupervisedBatch};
 use crate::teacher::Teacher;
@@ -16,6 +18,7 @@ pub struct Distillation {
     terms: Vec<(LossTerm, f32)>,
     divergence: DivergenceArgs,
     teacher: Box<dyn Teacher>,
+    hidden: Option<HiddenStates>,
     /// The weights of a chunk's tokens in one term.
     weights: Vec<f32>,
 }
@@ -23,7 +26,17 @@ pub struct Distillation {
 impl Distillation {
     /// A sum of these terms with their weights.
     pub fn new(terms: Vec<(LossTerm, f32)>, divergence: DivergenceArgs, teacher: Box<dyn Teacher>) -> Distillation {
-        Distillation { terms, divergence, teacher, weights: Vec::new() }
+        Distillation { terms, divergence, teacher, hidden: None, weights: Vec::new() }
+    }
+
+    /// How hidden states are compared, where one of the terms does that; the teacher must keep those of its layers.
+    ///
+    /// # Panics
+    /// If no term compares hidden states.
+    #[must_use]
+    pub fn with_hidden(self, hidden: HiddenStates) -> Distillation {
+        assert!(self.terms.iter().any(|(term, _)| *term == LossTerm::Hidden), "no term reads the hidden states");
+        Distillation { hidden: Some(hidden), ..self }
     }
 
     /// One term of the loss on a chunk of logits, which become its gradient.
@@ -52,6 +65,26 @@ impl Distillation {
             LossTerm::Logits => {
                 self.teacher.divergence(ctx, logits, range, weights, self.divergence, losses, gradient);
             }
+            LossTerm::Hidden => unreachable!("it reads no logits"),
+        }
+    }
+}
+
+/// Whether a term reads logits.
+fn reads_logits(&(term, _): &(LossTerm, f32)) -> bool {
+    term != LossTerm::Hidden
+}
+
+impl ResidualTap for Distillation {
+    fn read(&mut self, ctx: &mut Context, layer: usize, hidden: Mat) {
+        if let Some(states) = &mut self.hidden {
+            states.read(ctx, layer, hidden);
+        }
+    }
+
+    fn add_gradient(&mut self, ctx: &mut Context, layer: usize, dhidden: Mat) {
+        if let Some(states) = &mut self.hidden {
+            states.add_gradient(ctx, layer, dhidden);
         }
     }
 }
@@ -62,7 +95,27 @@ impl Objective for Distillation {
     }
 
     fn begin(&mut self, ctx: &mut Context, batch: &SupervisedBatch) -> Result<()> {
-        self.teacher.begin(ctx, batch)
+        self.teacher.begin(ctx, batch)?;
+        if let Some(states) = &mut self.hidden {
+            states.begin(ctx, batch);
+        }
+        Ok(())
+    }
+
+    fn reads_logits(&self) -> bool {
+        self.terms.iter().any(reads_logits)
+    }
+
+    fn compare_states(&mut self, ctx: &mut Context, batch: &SupervisedBatch, losses: Mat, gradient: bool) {
+        if let Some(number) = self.terms.iter().position(|(term, _)| *term == LossTerm::Hidden) {
+            let states = self.hidden.as_mut().expect("a term compares hidden states, and nothing says which");
+            let losses = losses.row_range(number, 1);
+            states.compare(ctx, batch, self.teacher.layer_states(), self.terms[number].1, losses, gradient);
+        }
+    }
+
+    fn projections(&self) -> Option<&Projections> {
+        self.hidden.as_ref()?.projections()
     }
 
     fn chunk(
@@ -75,10 +128,13 @@ impl Objective for Distillation {
         gradient: bool,
     ) {
         // Each term overwrites the logits that it reads: all but the last work on a copy.
-        let last = self.terms.len() - 1;
+        let Some(last) = self.terms.iter().rposition(reads_logits) else { return };
         let mark = ctx.mark();
         let mut sum = None;
         for number in 0..last {
+            if !reads_logits(&self.terms[number]) {
+                continue;
+            }
             let copy = ctx.scratch(logits.rows(), logits.cols());
             ctx.copy(logits, copy);
             self.term(ctx, number, (copy, losses), batch, range.clone(), gradient);

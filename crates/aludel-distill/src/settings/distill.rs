@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use aludel_kernels::loss::divergence::{Divergence, DivergenceArgs, Softmax};
+use aludel_kernels::loss::hidden::HiddenLoss;
 use aludel_settings::{Checker, OneOrMany, Problem, Problems, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Dtype, Quantize};
+use super::{Dtype, HiddenLayers, Quantize};
 use crate::supervision::LossTerm;
 
 /// What is learnt from a teacher. Its traces are data like any other; here a teacher is a model whose probability of every token is
@@ -17,7 +18,7 @@ use crate::supervision::LossTerm;
 #[serde(default, deny_unknown_fields)]
 pub struct DistillSettings {
     /// The terms of the loss: "ce" is cross-entropy with the data's tokens, "logits" the divergence from the teacher's distribution at
-    /// each of them. One, or a list.
+    /// each of them, "hidden" how far the student's hidden states are from the teacher's there. One, or a list.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<LossTerm>")]
     pub kind: Vec<LossTerm>,
@@ -61,6 +62,12 @@ pub struct DistillSettings {
     pub max_new_tokens: usize,
     /// Temperature at which the student writes them; 0 takes the likeliest token.
     pub sampling_temperature: f64,
+    /// The layers whose states are compared in "hidden": "auto" is four at even distances, the last among them; a number n every n-th
+    /// layer of the student, counted back from the last, with the teacher's at the same depth; or a list of pairs [student, teacher].
+    /// Layers are counted from 1.
+    pub hidden_layers: HiddenLayers,
+    /// How two states are compared in "hidden".
+    pub hidden_loss: HiddenLossKind,
 }
 
 /// The factor of each term in the loss; without effect for terms that are not in `kind`.
@@ -71,6 +78,8 @@ pub struct TermWeights {
     pub ce: f64,
     /// Of the divergence.
     pub logits: f64,
+    /// Of the distance between hidden states.
+    pub hidden: f64,
 }
 
 /// What is done about a teacher that does not fit the student.
@@ -101,6 +110,17 @@ pub enum DivergenceKind {
     Tv,
 }
 
+/// How two hidden states are compared; their size does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenLossKind {
+    /// Mean squared error of states that are divided by their root mean square.
+    #[default]
+    Mse,
+    /// One less the cosine.
+    Cosine,
+}
+
 /// What is learnt of a teacher's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -125,9 +145,12 @@ impl CacheTarget {
     }
 }
 
+/// What `kind` may hold.
+const TERMS: &str = "one or several of \"ce\", \"logits\" and \"hidden\"";
+
 impl Default for TermWeights {
     fn default() -> Self {
-        TermWeights { ce: 1.0, logits: 1.0 }
+        TermWeights { ce: 1.0, logits: 1.0, hidden: 1.0 }
     }
 }
 
@@ -151,6 +174,8 @@ impl Default for DistillSettings {
             lambda: 0.0,
             max_new_tokens: 256,
             sampling_temperature: 1.0,
+            hidden_layers: HiddenLayers::AUTO,
+            hidden_loss: HiddenLossKind::Mse,
         }
     }
 }
@@ -171,6 +196,7 @@ impl DistillSettings {
         let weight = |term| match term {
             LossTerm::Ce => self.weights.ce,
             LossTerm::Logits => self.weights.logits,
+            LossTerm::Hidden => self.weights.hidden,
         };
         self.kind.iter().map(|&term| (term, weight(term) as f32)).collect()
     }
@@ -185,6 +211,27 @@ impl DistillSettings {
             DivergenceKind::Tv => Divergence::TotalVariation,
         };
         DivergenceArgs { divergence, softmax: Softmax { vocab, temperature: self.temperature as f32 } }
+    }
+
+    /// Whether hidden states are compared.
+    pub fn has_hidden(&self) -> bool {
+        self.kind.contains(&LossTerm::Hidden)
+    }
+
+    /// The loss of hidden states, as kernels take it.
+    pub fn hidden_loss(&self) -> HiddenLoss {
+        match self.hidden_loss {
+            HiddenLossKind::Mse => HiddenLoss::NormalisedMse,
+            HiddenLossKind::Cosine => HiddenLoss::Cosine,
+        }
+    }
+
+    /// The pairs of layers whose states are compared, for models of so many layers.
+    ///
+    /// # Errors
+    /// As [`HiddenLayers::pairs`].
+    pub fn layer_pairs(&self, student: usize, teacher: usize) -> Result<Vec<[usize; 2]>, Problems> {
+        self.hidden_layers.pairs(student, teacher, self.kind == [LossTerm::Hidden])
     }
 
     /// `distill.teacher`, where it cannot be done without.
@@ -210,6 +257,13 @@ impl DistillSettings {
     }
 
     fn teacher_missing(&self) -> Problem {
+        if self.has_hidden() {
+            return Problem::missing(
+                "distill.teacher",
+                "distill.kind has \"hidden\", and no teacher is named",
+                "give a GGUF file or a Hugging Face model folder whose tokenizer is the student's: --set distill.teacher=PATH",
+            );
+        }
         Problem::missing(
             "distill.teacher",
             "distill.kind has \"logits\", and no teacher is named",
@@ -225,10 +279,11 @@ impl DistillSettings {
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         let kinds: Vec<&str> = self.kind.iter().map(|kind| kind.name()).collect();
-        check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", "\"ce\", \"logits\" or both");
+        check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", TERMS);
         let repeated = (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i]));
         check.that(!repeated, "kind", &kinds, "a term is named twice", "each term once");
-        for (key, weight) in [("weights.ce", self.weights.ce), ("weights.logits", self.weights.logits)] {
+        let TermWeights { ce, logits, hidden } = self.weights;
+        for (key, weight) in [("weights.ce", ce), ("weights.logits", logits), ("weights.hidden", hidden)] {
             check.that(
                 weight > 0.0 && weight <= 1e3,
                 key,
@@ -251,6 +306,14 @@ impl DistillSettings {
             "distill.teacher names a model that is asked as the student learns, and a cache takes its place",
             "one of both: --set distill.cache= leaves the cache out, --set distill.teacher= the teacher",
         );
+        check.that(
+            !self.has_hidden() || self.cache.is_none(),
+            "cache",
+            &self.cache,
+            "distill.kind has \"hidden\", and a cache holds no hidden states",
+            "the teacher itself: --set distill.cache= --set distill.teacher=PATH",
+        );
+        self.hidden_layers.check(check);
         check.that(
             self.teacher_dtype != Dtype::File,
             "teacher_dtype",
@@ -293,10 +356,10 @@ impl DistillSettings {
             "a number from 0 to 1: 0 learns from the data's rows alone, 1 from the student's own answers alone",
         );
         check.that(
-            !self.is_on_policy() || self.kind.contains(&LossTerm::Logits),
+            !self.is_on_policy() || self.has_teacher(),
             "lambda",
             self.lambda,
-            "the student's own answers are worth learning from where a teacher judges them, and distill.kind has no \"logits\"",
+            "the student's own answers are worth learning from where a teacher judges them, and distill.kind has none that does",
             "0, or distill.kind = \"logits\" with distill.teacher",
         );
         check.that(

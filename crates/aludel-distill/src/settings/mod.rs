@@ -10,6 +10,7 @@ mod distill;
 mod foreign;
 mod foreign_recipe;
 mod generate;
+mod hidden_layers;
 mod lora;
 mod parse;
 mod schema;
@@ -21,12 +22,13 @@ pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
-pub use distill::{CacheTarget, DistillSettings, DivergenceKind, PairCheck, TermWeights};
+pub use distill::{CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TermWeights};
 pub use foreign::{
     FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
     rename, top_level_name,
 };
 pub use generate::GenerateSettings;
+pub use hidden_layers::{HiddenLayers, NamedLayers};
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, nearest, read_table};
 pub use schema::{expected, owner_of, section_names, setting_names};

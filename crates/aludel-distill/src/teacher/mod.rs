@@ -39,6 +39,12 @@ pub trait Teacher {
         gradient: bool,
     );
 
+    /// The teacher's residual stream at the supervised tokens of the pass that runs, [chosen, C] for each layer whose states are learnt,
+    /// in the order in which they were asked for; none where the teacher keeps no states.
+    fn layer_states(&self) -> &[Mat] {
+        &[]
+    }
+
     /// −ln p of tokens that are given for the supervised tokens of a pass, in place of those that follow in the rows: one list of losses
     /// for each of `targets`, over the columns that both have. None where the teacher cannot tell it of given tokens.
     ///

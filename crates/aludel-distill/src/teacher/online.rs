@@ -4,9 +4,10 @@
 use std::ops::{ControlFlow, Range};
 
 use aludel_kernels::loss::divergence::{self, DivergenceArgs};
-use aludel_kernels::{Context, Mat, Region, loss, rowwise};
+use aludel_kernels::{Context, Indices, Mat, Region, loss, rowwise};
 use aludel_model::adapter::Adapter;
-use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch};
+use aludel_model::config::Config;
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, ResidualTap};
 use aludel_model::student::Student;
 
 use super::Teacher;
@@ -30,6 +31,9 @@ pub struct OnlineTeacher {
     shared_vocab: usize,
     /// What the teacher's head reads at each supervised token of the pass that runs, [chosen, C].
     states: Option<Mat>,
+    /// The layers after which the residual stream is kept, too, and what is kept of the pass that runs, [chosen, C] each.
+    layers: Vec<usize>,
+    layer_states: Vec<Mat>,
     /// The rows that the teacher reads at once, and the chosen tokens among them.
     pass: PackedBatch,
     chosen: Vec<u32>,
@@ -115,7 +119,29 @@ impl OnlineTeacher {
         shared_vocab: usize,
     ) -> OnlineTeacher {
         let (pass, chosen) = (PackedBatch::default(), Vec::new());
-        OnlineTeacher { decoder, adapter, tokens_per_pass, shared_vocab, states: None, pass, chosen }
+        let (layers, layer_states) = (Vec::new(), Vec::new());
+        OnlineTeacher {
+            decoder,
+            adapter,
+            tokens_per_pass,
+            shared_vocab,
+            states: None,
+            layers,
+            layer_states,
+            pass,
+            chosen,
+        }
+    }
+
+    /// Keeps the residual stream after these layers, counted from 1, in this order.
+    pub fn keep_layers(&mut self, layers: Vec<usize>) {
+        self.layer_states = Vec::with_capacity(layers.len());
+        self.layers = layers;
+    }
+
+    /// The teacher's config.
+    pub fn config(&self) -> &Config {
+        self.decoder.config()
     }
 
     /// The tokens of one pass of the teacher, from row `first` on: as many whole rows as fit, and one at least.
@@ -145,8 +171,9 @@ impl OnlineTeacher {
         self.chosen.extend(batch.chosen[among.clone()].iter().map(|&place| place - tokens.start as u32));
         let (mark, saved) = (ctx.mark(), ctx.mark_saved());
         let active = self.adapter.as_ref().map(|adapter| Active { adapter, dropout: None });
-        let forward = self.decoder.forward(ctx, &self.pass, Attention::Rows, active, None);
         let places = ctx.upload_indices(&self.chosen);
+        let mut tap = KeptLayers { layers: &self.layers, states: &self.layer_states, places, first: among.start };
+        let forward = self.decoder.forward_tapped(ctx, &self.pass, Attention::Rows, active, None, &mut tap);
         let gathered = ctx.scratch(among.len(), states.cols());
         rowwise::gather_rows(ctx, forward.hidden, places, gathered);
         self.decoder.head_inputs(ctx, gathered, states.row_range(among.start, among.len()));
@@ -189,10 +216,31 @@ impl OnlineTeacher {
     }
 }
 
+/// Keeps the residual stream after some layers, at some places of a pass of the teacher.
+struct KeptLayers<'a> {
+    layers: &'a [usize],
+    /// Of all supervised tokens of the student's pass, for each layer.
+    states: &'a [Mat],
+    places: Indices,
+    /// The supervised token at the first of these places.
+    first: usize,
+}
+
+impl ResidualTap for KeptLayers<'_> {
+    fn read(&mut self, ctx: &mut Context, layer: usize, hidden: Mat) {
+        for (_, states) in self.layers.iter().zip(self.states).filter(|(own, _)| **own == layer) {
+            rowwise::gather_rows(ctx, hidden, self.places, states.row_range(self.first, self.places.len()));
+        }
+    }
+}
+
 impl Teacher for OnlineTeacher {
     fn begin(&mut self, ctx: &mut Context, batch: &SupervisedBatch) -> Result<()> {
         let states = ctx.alloc(Region::Saved, batch.chosen.len(), self.decoder.config().hidden_size);
         self.states = Some(states);
+        self.layer_states.clear();
+        let (rows, width) = (states.rows(), states.cols());
+        self.layer_states.extend(self.layers.iter().map(|_| ctx.alloc(Region::Saved, rows, width)));
         if ctx.planning() {
             self.plan(ctx, batch, states);
             return Ok(());
@@ -220,6 +268,10 @@ impl Teacher for OnlineTeacher {
         let teacher = self.logits(ctx, range);
         divergence::dense(ctx, logits, teacher, weights, args, losses, gradient);
         ctx.release(mark);
+    }
+
+    fn layer_states(&self) -> &[Mat] {
+        &self.layer_states
     }
 
     fn target_losses(

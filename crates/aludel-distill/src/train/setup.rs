@@ -21,6 +21,7 @@ use crate::learner::Learner;
 use crate::lr_schedule::check_rates;
 use crate::memory::TrainingMemory;
 use crate::metrics::{self, TrainerState};
+use crate::objective;
 use crate::own_answers::OwnAnswers;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
@@ -193,6 +194,7 @@ pub(super) fn check_pair(
     if begun.is_some() || !recipe.distill.has_teacher() || recipe.distill.teacher.is_none() {
         return Ok(Vec::new());
     }
+    objective::check_layers(&opened.student, recipe)?;
     observe(Event::Stage(Stage::CheckingTeacher));
     let mut notes = preflight::check_texts(&opened.student, recipe)?;
     let Fingerprints { student, teacher } = &opened.fingerprints;
@@ -234,7 +236,7 @@ pub(super) fn load_learner(
     };
     let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, &watch)?;
     match (checkpoint, &recipe.train.init_adapter) {
-        (Some(path), _) => checkpoint::restore_moments(path, &mut learner)?,
+        (Some(path), _) => checkpoint::restore(path, &mut learner)?,
         (None, Some(folder)) => init_adapter::check(&learner.adapter, &opened.student.config, folder, &recipe.lora)?,
         (None, None) => {}
     }

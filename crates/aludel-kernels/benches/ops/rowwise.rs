@@ -90,10 +90,10 @@ pub(crate) fn cases() -> Vec<Case> {
             |ctx| {
                 let [parameters, gradients, first, second] = [(); 4].map(|()| values(ctx, 1, PARAMETERS));
                 ctx.zero(second);
-                (State { parameters, gradients, first, second }, ctx.persistent(1, 1))
+                (State { parameters, gradients, first, second, undecayed: 0 }, ctx.persistent(1, 1))
             },
             |ctx, (state, norm)| {
-                optim::step(ctx, state, &Step { max_grad_norm: 1.0, ..Step::default() }, *norm);
+                optim::step(ctx, &[*state], &Step { max_grad_norm: 1.0, ..Step::default() }, *norm);
             },
         ),
     ]

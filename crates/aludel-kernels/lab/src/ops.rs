@@ -258,9 +258,9 @@ fn optimiser(name: &'static str) -> Op {
     let mut ctx = Context::cpu(0);
     let count = 921_600;
     let [parameters, gradients] = [1, 2].map(|seed| values(&mut ctx, seed, 1, count));
-    let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count) };
+    let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count), undecayed: 0 };
     let norm = ctx.persistent(1, 1);
     op(name, ctx, parameters, move |ctx| {
-        optim::step(ctx, &state, &Step { max_grad_norm: 1.0, ..Step::default() }, norm);
+        optim::step(ctx, &[state], &Step { max_grad_norm: 1.0, ..Step::default() }, norm);
     })
 }

@@ -17,6 +17,7 @@ pub(crate) mod head;
 pub(crate) mod hidden;
 pub(crate) mod linear;
 pub(crate) mod optim;
+pub(crate) mod projection;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod rows;

@@ -10,6 +10,26 @@ use super::{Decoder, Run, Saved};
 use crate::module::{Module, SITES};
 
 impl Decoder {
+    /// Room for queries, keys and values, by columns: what one linear makes is one matrix, of which they are parts.
+    pub(super) fn queries_keys_values(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 3]) {
+        let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
+        if !self.config.has_fused_linears {
+            return (None, [query, key, key].map(alloc));
+        }
+        let all = alloc(query + 2 * key);
+        (Some(all), [all.col_range(0, query), all.col_range(query, key), all.col_range(query + key, key)])
+    }
+
+    /// Room for gate and up, as for queries, keys and values.
+    pub(super) fn gate_and_up(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 2]) {
+        let inner = self.config.intermediate_size;
+        if !self.config.has_fused_linears {
+            return (None, [inner, inner].map(alloc));
+        }
+        let both = alloc(2 * inner);
+        (Some(both), [both.col_range(0, inner), both.col_range(inner, inner)])
+    }
+
     /// x prepared for the linears that read it; in scratch.
     pub(super) fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
         let layer = &self.layers[n];

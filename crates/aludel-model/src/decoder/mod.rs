@@ -8,6 +8,7 @@ mod head;
 mod linears;
 mod load;
 mod pass;
+mod tap;
 
 use aludel_kernels::attention::{self, Heads};
 use aludel_kernels::dora;
@@ -23,6 +24,7 @@ use crate::module::{MODULES, Module};
 
 pub use load::WeightFormat;
 pub use pass::{Active, Attention, PackedBatch, StepDropout};
+pub use tap::ResidualTap;
 
 /// A loaded model: frozen, packed, on the device of one context.
 pub struct Decoder {
@@ -197,15 +199,15 @@ impl Decoder {
         if length > limit { Err(Error::Length { length, limit }) } else { Ok(()) }
     }
 
-    /// Runs a pass through all layers. The pass must have been checked. What a backward wants goes to `kept`; evaluation and
-    /// generation keep nothing.
-    pub fn forward<'a>(
+    /// As [`Decoder::forward`]; `tap` reads the residual stream between layers.
+    pub fn forward_tapped<'a>(
         &self,
         ctx: &mut Context,
         pass: &PackedBatch,
         attention: Attention<'a>,
         active: Option<Active<'a>>,
         mut kept: Option<&'a mut SavedActivations>,
+        tap: &mut dyn ResidualTap,
     ) -> Forward<'a> {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
         let run = Run {
@@ -243,6 +245,7 @@ impl Decoder {
             if kept.as_ref().is_none_or(|kept| kept.is_checkpointing) {
                 ctx.release_saved(mark);
             }
+            tap.read(ctx, n + 1, y);
             x = y;
         }
         Forward { hidden: x, run, kept }
@@ -329,26 +332,6 @@ impl Decoder {
         if self.config.has_fused_linears { &[Module::GateUpProj] } else { &[Module::GateProj, Module::UpProj] }
     }
 
-    /// Room for queries, keys and values, by columns: what one linear makes is one matrix, of which they are parts.
-    fn queries_keys_values(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 3]) {
-        let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
-        if !self.config.has_fused_linears {
-            return (None, [query, key, key].map(alloc));
-        }
-        let all = alloc(query + 2 * key);
-        (Some(all), [all.col_range(0, query), all.col_range(query, key), all.col_range(query + key, key)])
-    }
-
-    /// Room for gate and up, as for queries, keys and values.
-    fn gate_and_up(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 2]) {
-        let inner = self.config.intermediate_size;
-        if !self.config.has_fused_linears {
-            return (None, [inner, inner].map(alloc));
-        }
-        let both = alloc(2 * inner);
-        (Some(both), [both.col_range(0, inner), both.col_range(inner, inner)])
-    }
-
     /// The rotary table of a layer.
     fn rope(&self, layer: &Layer) -> &rope::Table {
         self.local_rope.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&self.rope)
@@ -394,17 +377,24 @@ impl Decoder {
         x.reshape(x.rows() * x.cols() / self.heads.dim, self.heads.dim)
     }
 
-    /// Runs the layers backward from `dhidden`, the gradient of the residual stream after the last layer (overwritten), and adds
-    /// every gradient of the adapter to the flat buffer `gradients`.
+    /// As [`Decoder::backward`]; `tap` adds to the gradient of the residual stream between layers.
     ///
     /// # Panics
     /// If the forward kept nothing or had no adapter.
-    pub fn backward(&self, ctx: &mut Context, forward: Forward<'_>, dhidden: Mat, gradients: Mat) {
+    pub fn backward_tapped(
+        &self,
+        ctx: &mut Context,
+        forward: Forward<'_>,
+        dhidden: Mat,
+        gradients: Mat,
+        tap: &mut dyn ResidualTap,
+    ) {
         let Forward { run, kept, .. } = forward;
         let kept = kept.expect("the forward kept nothing for the backward");
         let adapter = run.active.expect("only adapters are trained").adapter;
         for (n, saved) in kept.layers.iter_mut().enumerate().rev() {
             let (mark, mark_saved) = (ctx.mark(), ctx.mark_saved());
+            tap.add_gradient(ctx, n + 1, dhidden);
             if kept.is_checkpointing {
                 let y = ctx.scratch(saved.x.rows(), saved.x.cols());
                 *saved = self.layer_forward(ctx, &run, n, saved.x, y);

@@ -156,6 +156,7 @@ fn term_title(term: LossTerm) -> &'static str {
     match term {
         LossTerm::Ce => "Cross-entropy",
         LossTerm::Logits => "Divergence from the teacher",
+        LossTerm::Hidden => "Distance of hidden states",
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::{Phase, Position, Progress, UnmeasuredCost, WorkKind};
 use crate::humanize::grouped;
+use aludel_distill::metrics::StepRecord;
 use aludel_distill::train::{Event, RemainingWork, Stage};
 
 /// Of a step all passes are done, and the step is not.
@@ -20,6 +21,8 @@ pub(crate) struct TrainingProgress {
     samplings: u64,
     saves: u64,
     loss: Option<f64>,
+    /// Its terms, where it has several.
+    terms: Vec<String>,
 }
 
 impl TrainingProgress {
@@ -34,6 +37,7 @@ impl TrainingProgress {
             samplings: 0,
             saves: 0,
             loss: None,
+            terms: Vec::new(),
         }
     }
 
@@ -90,6 +94,7 @@ impl TrainingProgress {
             }
             Event::Step { record, planned, .. } => {
                 (self.trained, self.loss) = (self.trained + planned, Some(record.loss));
+                self.terms = terms_in_words(record);
                 let at = self.at_step(record.step, 0.0);
                 self.progress.reach(WorkKind::Training, self.trained as f64, at);
             }
@@ -126,7 +131,14 @@ impl TrainingProgress {
         let mut at = Position::of(done, self.total_steps, "steps");
         at.share = Some((done as f64 + of_next) / self.total_steps.max(1) as f64);
         at.facts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
+        at.facts.extend(self.terms.iter().cloned());
         at.facts.extend(self.progress.rate(WorkKind::Training).map(|rate| format!("{rate:.0} tokens/s")));
         at
     }
+}
+
+/// The terms of a step's loss, each without its weight; none where it has but one.
+fn terms_in_words(record: &StepRecord) -> Vec<String> {
+    let words = record.terms.iter().map(|(term, value)| format!("{} {value:.4}", term.name()));
+    if record.terms.len() > 1 { words.collect() } else { Vec::new() }
 }

@@ -205,3 +205,26 @@ fn edges_of_the_ranges_are_accepted() {
     }
     assert_eq!(right("[train]\nmax_steps = -1").recipe.train.max_steps, None);
 }
+
+#[test]
+fn hidden_states_need_a_teacher_and_layers() {
+    let hidden = "[distill]\nkind = \"hidden\"\n";
+    for (lines, told) in [
+        ("cache = \"folder\"", "a cache holds no hidden states; give the teacher itself"),
+        ("hidden_layers = []", "no pair of layers is named"),
+        ("hidden_layers = [[1, 2], [1, 3]]", "a layer of the student is named twice"),
+        ("hidden_layers = [[0, 1]]", "layers are counted from 1"),
+        ("hidden_layers = [[1, 2, 3]]", "give \"auto\" or a whole number from 1 to 1,024 or a list"),
+        ("hidden_layers = \"all\"", "give \"auto\" or a whole number from 1 to 1,024 or a list"),
+        ("hidden_loss = \"MSE\"", "write \"mse\""),
+        ("weights = { hidden = 0 }", "distill.weights.hidden = 0.0"),
+    ] {
+        let problems = wrong(&format!("{hidden}{lines}"));
+        assert!(problems.contains(told), "{lines}: {problems}");
+    }
+    let pairs = right(&format!("{hidden}hidden_layers = [[6, 12], [12, 24]]")).recipe;
+    assert_eq!(pairs.distill.layer_pairs(12, 24).unwrap(), [[6, 12], [12, 24]]);
+    assert_eq!(right(&pairs.to_toml().unwrap()).recipe, pairs, "a recipe is read as it was written");
+    let every = right(&format!("{hidden}hidden_layers = 4")).recipe;
+    assert_eq!(every.distill.layer_pairs(8, 16).unwrap(), [[4, 8], [8, 16]]);
+}
