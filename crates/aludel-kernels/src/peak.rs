@@ -9,6 +9,9 @@ use crate::simd::Isa;
 /// Rounds of one measurement: about a tenth of a second.
 const ROUNDS: u64 = 30_000_000;
 
+/// What each thread reads to measure the memory.
+const READ_BYTES: usize = 128 << 20;
+
 /// Floating-point operations a second (a multiply-add is two) of the instruction that products of this precision are made
 /// of, summed over `threads` threads that run together.
 pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
@@ -18,6 +21,21 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
         workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum()
     });
     operations / begun.elapsed().as_secs_f64()
+}
+
+/// Bytes a second that `threads` threads together read of memory: the best of three readings of buffers that no cache holds.
+pub fn memory_read_rate(threads: usize) -> f64 {
+    let buffers: Vec<Vec<u64>> = (0..threads.max(1) as u64).map(|n| vec![n; READ_BYTES / size_of::<u64>()]).collect();
+    let once = || {
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for buffer in &buffers {
+                scope.spawn(move || std::hint::black_box(buffer.iter().fold(0, |sum, word| sum ^ word)));
+            }
+        });
+        (buffers.len() * READ_BYTES) as f64 / begun.elapsed().as_secs_f64()
+    };
+    (0..3).map(|_| once()).fold(0.0, f64::max)
 }
 
 /// Whether products of bf16 are faster than those of f32: on tiles, and where `vdpbf16ps` is not split into slow steps. Measured:

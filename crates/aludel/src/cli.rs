@@ -14,6 +14,7 @@ use crate::commands::compare::CompareArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
 
     /// Measure the speed of training and generation on this machine
     Bench(BenchArgs),
+
+    /// Check this machine, a model, data files or a teacher before a run
+    Doctor(DoctorArgs),
 
     /// Print the JSON schema of a recipe: all settings and defaults
     Schema,

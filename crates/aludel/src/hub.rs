@@ -132,7 +132,7 @@ pub(crate) fn local_data(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The Hub as Hugging Face's tools find it.
-fn from_environment() -> anyhow::Result<Hub> {
+pub(crate) fn from_environment() -> anyhow::Result<Hub> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || env::home_dir().map(|home| home.join(".cache"));

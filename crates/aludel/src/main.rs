@@ -103,6 +103,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Logits(args) => commands::logits::run(args),
         Command::Gradients(args) => commands::gradients::run(args),
         Command::Bench(args) => commands::bench::run(args, console),
+        Command::Doctor(args) => commands::doctor::run(args, console),
         Command::Schema => commands::schema::run(console),
         Command::Completions(args) => commands::completions::run(args, cli::command(), console),
         Command::Man(args) => commands::man::run(args, cli::command(), console),

@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Stopped,
     /// Ctrl-C ended it, and there is nothing to resume.
     Interrupted,
+    /// It did its work, and found what would stop a run.
+    Found,
 }
 
 /// An error with a line of help: what the user can do about it.
@@ -64,6 +66,7 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Stopped) => ExitCode::from(STOPPED),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Outcome::Found) => ExitCode::from(FAILED),
         // The reader of our output has closed the pipe, as `head` does: that is no error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
