@@ -10,8 +10,9 @@ use super::right_answer::right_answer;
 use super::row_options::{options, text_of};
 use crate::Error;
 use aludel_data::column_names::called;
-use aludel_data::dataset::{Columns, Content, Kind};
+use aludel_data::dataset::{self, Columns, Content, FlawKind, Kind};
 use aludel_data::trace::{questions, replies};
+use aludel_text::Message;
 use aludel_verify::{Checker, Verdict, Verifier};
 
 /// So much of an answer is shown, in letters.
@@ -61,17 +62,22 @@ impl<'a> Verdicts<'a> {
             Ok(checker) => checker,
             Err(detail) => return Ok(Some(CheckedAnswer { verdict: Verdict::Undecided, detail })),
         };
-        let mut verdict = checker.verdict(&answer.content, &gold)?;
-        if verdict != Verdict::Right {
-            // Looked for only where they could change something: most rows have none.
-            let question = questions(content).last();
-            let options = options(question, columns);
-            verdict = checker.verdict_among(&answer.content, &gold, question, options.as_ref())?;
+        let question = questions(content).last();
+        if let Some(cut) = cut_off(content, columns, answer, &checker) {
+            let detail = format!("it was cut off before a final answer ({cut}); the right one is {}", shown(&gold));
+            return Ok(Some(CheckedAnswer { verdict: Verdict::NoAnswer, detail }));
+        }
+        let mut verdict = checker.verdict_among(&answer.content, &gold, question, None)?;
+        // Looked for only where they could change something: most rows have none.
+        if verdict != Verdict::Right
+            && let Some(options) = options(question, columns)
+        {
+            verdict = checker.verdict_among(&answer.content, &gold, question, Some(&options))?;
         }
         // Several right answers in one column, or one with notes beside it, are no answer that an answer could differ from.
         let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
         let verdict = if verdict == Verdict::Wrong && !is_understood { Verdict::Undecided } else { verdict };
-        let detail = detail(&checker, verdict, &answer.content, &gold, questions(content).last());
+        let detail = detail(&checker, verdict, &answer.content, &gold, question);
         Ok(Some(CheckedAnswer { verdict, detail }))
     }
 
@@ -99,17 +105,24 @@ impl<'a> Verdicts<'a> {
     }
 }
 
+/// Why a row has no final answer although its text may name one: it was cut off before its end, or within its reasoning. Only for rows
+/// that `curate.complete` does not leave out.
+fn cut_off(content: &Content, columns: &Columns, answer: &Message, checker: &Checker) -> Option<String> {
+    let flaw = dataset::flaw(content, columns).filter(|flaw| flaw.kind == FlawKind::Incomplete)?;
+    let is_settled = dataset::unclosed(answer).is_none() && checker.is_settled(&answer.content);
+    (!is_settled && !answer.content.trim().is_empty()).then_some(flaw.detail)
+}
+
+fn shown(text: &str) -> String {
+    format!("`{}`", shortened(text.trim(), SHOWN).replace('\n', " "))
+}
+
 /// Why an answer is not right: with what was found in it, and what was looked for.
 fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str, question: Option<&str>) -> String {
-    let shown = |text: &str| format!("`{}`", shortened(text.trim(), SHOWN).replace('\n', " "));
     if verdict == Verdict::Right {
         return String::new();
     }
-    let disorder = || checker.disorder(answer, gold, question).map(str::to_owned);
-    let unmet = checker
-        .unmet(answer, gold)
-        .or_else(disorder)
-        .map_or_else(String::new, |asked| format!("; it was to be {asked}"));
+    let unmet = checker.unmet(answer, gold, question).map_or_else(String::new, |clause| format!("; {clause}"));
     let (found, gold) = (checker.extract(answer).map(|found| shown(&found)), shown(gold));
     match (verdict, found) {
         (Verdict::NoAnswer, _) => format!("no answer is found in it; the right one is {gold}"),

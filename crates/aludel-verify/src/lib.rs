@@ -224,27 +224,19 @@ impl Checker {
         self.compares_structures
     }
 
-    /// Whether the answer in `answer_text` is `gold`.
+    /// Whether the answer in `answer_text` is `gold`, without regard to the question.
     ///
     /// # Errors
     /// [`Error::VerifierCommand`] if a command cannot be started at all. One that fails on a row, or takes too long,
     /// leaves it undecided.
     pub fn verdict(&self, answer_text: &str, gold: &str) -> Result<Verdict, Error> {
-        Ok(match &self.method {
-            Method::Maths(demand) => maths::verdict_as(answer_text, gold, demand),
-            Method::Choice(letters) => choice::verdict(answer_text, gold, letters),
-            Method::Exact { ignore_case } => plain::exact(answer_text, gold, *ignore_case),
-            Method::Regex(pattern) => plain::regex(answer_text, gold, pattern),
-            Method::Numeric { absolute, relative } => plain::numeric(answer_text, gold, *absolute, *relative),
-            Method::Json => plain::json(answer_text, gold),
-            Method::Command(conversation) => conversation.ask(answer_text, gold)?,
-        })
+        self.verdict_among(answer_text, gold, None, None)
     }
 
-    /// As [`Checker::verdict`], for a question with options: an answer that names one by its letter is compared with the value of it, and
-    /// the other way round. Where mathematics is undecided and the question asks for an order, values in another order are wrong; where it asks
-    /// for a percentage, `25` and `25%` are the same. Verifiers
-    /// that compare in a way of their own (patterns, tolerances, JSON, commands) look neither at options nor at the question.
+    /// As [`Checker::verdict`], for a question that may list options: an answer that names one by its letter is compared with the value of
+    /// it, and the other way round. Mathematics also looks at the words of the question: an answer that only restates it is wrong, and so is
+    /// one that is not in the order or in the lowest terms that it asks for; where it asks for a percentage, `25` and `25%` are the same.
+    /// Verifiers that compare in a way of their own (patterns, tolerances, JSON, commands) look neither at options nor at the question.
     ///
     /// # Errors
     /// As [`Checker::verdict`].
@@ -255,40 +247,44 @@ impl Checker {
         question: Option<&str>,
         options: Option<&Options>,
     ) -> Result<Verdict, Error> {
-        let verdict = match self.verdict(answer_text, gold)? {
-            Verdict::Undecided if self.is_percentage(answer_text, gold, question) => Verdict::Right,
-            verdict => verdict,
-        };
-        if verdict == Verdict::Undecided && self.disorder(answer_text, gold, question).is_some() {
-            return Ok(Verdict::Wrong);
-        }
         let looks_at_options = matches!(self.method, Method::Maths(_) | Method::Choice(_) | Method::Exact { .. });
-        let options = options
-            .filter(|_| looks_at_options && verdict != Verdict::Right && self.unmet(answer_text, gold).is_none());
+        let (verdict, is_unmet) = match &self.method {
+            Method::Maths(demand) => {
+                let judgement = maths::judge(answer_text, gold, demand, question);
+                (judgement.verdict, judgement.unmet.is_some())
+            }
+            Method::Choice(letters) => (choice::verdict(answer_text, gold, letters), false),
+            Method::Exact { ignore_case } => (plain::exact(answer_text, gold, *ignore_case), false),
+            Method::Regex(pattern) => (plain::regex(answer_text, gold, pattern), false),
+            Method::Numeric { absolute, relative } => (plain::numeric(answer_text, gold, *absolute, *relative), false),
+            Method::Json => (plain::json(answer_text, gold), false),
+            Method::Command(conversation) => (conversation.ask(answer_text, gold)?, false),
+        };
+        let options = options.filter(|_| looks_at_options && verdict != Verdict::Right && !is_unmet);
         Ok(options.and_then(|options| options.verdict(answer_text, gold)).unwrap_or(verdict))
     }
 
-    /// Whether the question asks for a percentage, and an answer is that of the gold but for its sign.
-    fn is_percentage(&self, answer_text: &str, gold: &str, question: Option<&str>) -> bool {
-        // A unit that is demanded has told already what the numbers are.
-        matches!(&self.method, Method::Maths(demand) if demand.unit.is_none() && !demand.lowest_terms)
-            && question.is_some_and(maths::is_percentage_asked_for)
-            && maths::is_same_percentage(answer_text, gold)
-    }
-
-    /// The order that the question asks for, where an answer has the right values in another one.
-    pub fn disorder(&self, answer_text: &str, gold: &str, question: Option<&str>) -> Option<&'static str> {
-        match self.method {
-            Method::Maths(_) => maths::disorder(answer_text, gold, question?),
+    /// Why an answer with the right value is not right, as a clause: "it was to be in lowest terms", "it only restates the question".
+    pub fn unmet(&self, answer_text: &str, gold: &str, question: Option<&str>) -> Option<String> {
+        match &self.method {
+            Method::Maths(demand) => maths::judge(answer_text, gold, demand, question).unmet,
             _ => None,
         }
     }
 
-    /// What the question asks for beside the value, where an answer has the right value and is written otherwise.
-    pub fn unmet(&self, answer_text: &str, gold: &str) -> Option<String> {
+    /// Whether a text that was cut off before its end has an answer all the same: one that is marked as final (a box, an answer tag, `####`,
+    /// "the answer is") and that the cut cannot have shortened. The last number of such a text is none: it would have gone on. A
+    /// command has to tell by itself.
+    pub fn is_settled(&self, answer_text: &str) -> bool {
         match &self.method {
-            Method::Maths(demand) => maths::unmet(answer_text, gold, demand),
-            _ => None,
+            Method::Maths(_) | Method::Numeric { .. } | Method::Choice(_) | Method::Exact { .. } => {
+                maths::extract_settled(answer_text).is_some()
+            }
+            Method::Regex(pattern) => plain::is_followed(answer_text, pattern),
+            // A number may have been cut; brackets and quotes are closed.
+            Method::Json => plain::last_json(answer_text)
+                .is_some_and(|value| value.is_array() || value.is_object() || value.is_string()),
+            Method::Command(_) => true,
         }
     }
 

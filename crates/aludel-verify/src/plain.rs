@@ -35,12 +35,24 @@ pub(super) fn matched<'a>(answer_text: &'a str, pattern: &Regex) -> Option<&'a s
     group.or(found.get(0)).map(|answer| answer.as_str())
 }
 
+/// Whether something follows the last match of a pattern, so that a text that ends there cannot have cut it short.
+pub(super) fn is_followed(answer_text: &str, pattern: &Regex) -> bool {
+    matched(answer_text, pattern).is_some_and(|found| {
+        let end = found.as_ptr() as usize - answer_text.as_ptr() as usize + found.len();
+        end < answer_text.trim_end().len() || answer_text[end..].contains('\n')
+    })
+}
+
 pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
     let Some(answer) = maths::extract(answer_text) else { return Verdict::NoAnswer };
     if super::is_no_number(gold) {
         return Verdict::Undecided;
     }
-    maths::is_within(answer, gold, absolute, relative).map_or(Verdict::Undecided, decided)
+    match maths::is_within(answer, gold, absolute, relative) {
+        // 5 + 5 is no number, whatever its value.
+        Some(true) if maths::lacks_evaluation(answer, gold) => Verdict::Undecided,
+        within => within.map_or(Verdict::Undecided, decided),
+    }
 }
 
 pub(super) fn json(answer_text: &str, gold: &str) -> Verdict {

@@ -1,6 +1,6 @@
 //! The verifiers beside mathematics, each through the settings that a recipe gives.
 
-use super::{Checker, Verdict, Verifier};
+use super::{Checker, Options, Verdict, Verifier};
 use crate::Error;
 
 fn checker(settings: &str) -> Checker {
@@ -223,6 +223,102 @@ fn a_percentage_may_lack_its_sign_where_one_was_asked_for() {
     }
     let number = checker(r#"{"kind": "maths", "unit": "1"}"#);
     assert_eq!(number.verdict_among("25%", "25", asked, None).unwrap(), Wrong);
+}
+
+/// By default, and by the question alone: own data names no verifier.
+#[test]
+fn what_the_question_asks_for_decides_beside_the_value() {
+    use Verdict::{NoAnswer, Right, Undecided, Wrong};
+    let maths = checker(r#"{"kind": "maths"}"#);
+    let restates = Some("it only restates the question");
+    let evaluate = Some("it was to be evaluated");
+    let reduce = Some("it was to be in lowest terms");
+    for (question, answer, gold, verdict, unmet) in [
+        (r"Evaluate $\dbinom{5}{3}$", r"\boxed{\dbinom{5}{3}}", "10", Wrong, restates),
+        (r"Evaluate $\dbinom{5}{3}$", r"\boxed{10}", "10", Right, None),
+        (r"Evaluate $\dbinom{5}{3}$", r"\boxed{\dbinom{5}{3} = 10}", "10", Right, None),
+        (r"Evaluate $\dbinom{5}{3}$", r"\boxed{\frac{5!}{3!2!}}", "10", Undecided, evaluate),
+        (r"Evaluate $\dbinom{5}{3}$", r"\boxed{11}", "10", Wrong, None),
+        ("What is 5+5?", "5+5", "10", Wrong, restates),
+        ("What is 5+5?", "The answer is 5+5.", "#### 10", Wrong, restates),
+        ("What is 5+5?", "5+5 = 10", "10", Right, None),
+        ("What is the sum of 5 and 5?", "The answer is 5+5.", "10", Undecided, evaluate),
+        ("Reduce 18/15.", "18/15 cannot be reduced", "6/5", Wrong, reduce),
+        ("Reduce 18/15.", "18/15", "6/5", Wrong, restates),
+        ("Reduce the fraction 18/15.", r"\boxed{36/30}", "6/5", Wrong, reduce),
+        ("Reduce the fraction 18/15.", r"\boxed{\frac65}", "6/5", Right, None),
+        ("What is 3/5 + 3/5 in lowest terms?", r"\boxed{\frac{18}{15}}", "6/5", Wrong, reduce),
+        ("What is 3/5 + 3/5 in lowest terms?", r"\boxed{1.2}", "6/5", Right, None),
+        ("What is 3/5 + 3/5 in lowest terms?", r"\boxed{18/15 = 6/5}", "6/5", Right, None),
+        ("What is 3/5 + 3/5 in lowest terms?", r"\boxed{18/15}", "18/15", Right, None),
+        ("What is 3/5 + 3/5?", r"\boxed{\frac{18}{15}}", "6/5", Right, None),
+        (
+            "List the primes below 4 in ascending order.",
+            r"\boxed{3, 2}",
+            "2, 3",
+            Wrong,
+            Some("it was to be in ascending order"),
+        ),
+        ("Reduce 18/15.", "It cannot be done.", "6/5", NoAnswer, None),
+    ] {
+        let question = Some(question);
+        let found = maths.verdict_among(answer, gold, question, None).unwrap();
+        assert_eq!((found, maths.unmet(answer, gold, question).as_deref()), (verdict, unmet), "{question:?} {answer}");
+    }
+    // Without the question a calculation is none that restates it.
+    check(r#"{"kind": "maths"}"#, &[("5+5", "10", Undecided), ("10", "10", Right), ("2^{10}", "2^{10}", Right)]);
+    check(r#"{"kind": "numeric"}"#, &[("5+5", "10", Undecided), ("5+5", "11", Wrong), ("5+5 = 10", "10", Right)]);
+}
+
+/// An option that has the value of a calculation does not make it an answer.
+#[test]
+fn options_do_not_make_up_for_what_is_unmet() {
+    let maths = checker(r#"{"kind": "maths"}"#);
+    let options = Options::new(["5+5", "12"].map(str::to_string).to_vec());
+    let among =
+        |options: Option<&Options>| maths.verdict_among(r"\boxed{5+5}", "10", Some("How many?"), options).unwrap();
+    assert_eq!((among(None), among(options.as_ref())), (Verdict::Undecided, Verdict::Undecided));
+    assert_eq!(maths.verdict_among(r"\boxed{5+5}", "A", Some("How many?"), options.as_ref()).unwrap(), Verdict::Right);
+}
+
+/// Only what is marked as final counts, and nothing that the cut may have shortened.
+#[test]
+fn what_a_text_that_was_cut_off_settles_on() {
+    let maths = r#"{"kind": "maths"}"#;
+    for (settings, text, settled) in [
+        (maths, r"So it is \boxed{42}", true),
+        (maths, r"So it is \boxed{42}. Let me check: 6 × 7 = 4", true),
+        (maths, r"\boxed{1} and \boxed{2}", true),
+        (maths, r"So it is \boxed{4", false),
+        (maths, r"So it is \boxed{42}. No, it is \boxed{4", false),
+        (maths, "#### 42\n", true),
+        (maths, "#### 42", false),
+        (maths, "The answer is 42. Let me check: 6 × 7 = 4", true),
+        (maths, "The answer is **42**", true),
+        (maths, "The answer is $42$", true),
+        (maths, "The answer is 42", false),
+        (maths, "The answer is 42.", false),
+        (maths, "<answer>42</answer>", true),
+        (maths, "<answer>42", false),
+        (maths, "6 × 7 = 42. And 8 × 7 = 56, so", false),
+        (maths, "$42$ is it", false),
+        (maths, "", false),
+        (r#"{"kind": "numeric"}"#, "6 × 7 = 42, so", false),
+        (r#"{"kind": "numeric"}"#, r"\boxed{42}", true),
+        (r#"{"kind": "choice"}"#, "(A) floats.\nSo (B)", false),
+        (r#"{"kind": "choice"}"#, "The answer is (B). It", true),
+        (r#"{"kind": "exact"}"#, "Paris", false),
+        (r#"{"kind": "exact"}"#, "The answer is Paris.\nIt", true),
+        (r#"{"kind": "regex", "pattern": "result=(\\w+)"}"#, "result=4", false),
+        (r#"{"kind": "regex", "pattern": "result=(\\w+)"}"#, "result=42\n", true),
+        (r#"{"kind": "regex", "pattern": "result=(\\w+)"}"#, "nothing", false),
+        (r#"{"kind": "json"}"#, r#"{"a": 1}"#, true),
+        (r#"{"kind": "json"}"#, r#"{"a": 1"#, false),
+        (r#"{"kind": "json"}"#, "4", false),
+        (r#"{"kind": "command", "argv": ["true"]}"#, "anything", true),
+    ] {
+        assert_eq!(checker(settings).is_settled(text), settled, "{settings} {text}");
+    }
 }
 
 /// The document's own program, if there is a Python to run it.

@@ -122,6 +122,63 @@ fn an_order_that_the_question_asks_for_decides() {
 }
 
 #[test]
+fn an_answer_is_evaluated_and_reduced_where_that_is_asked_for() {
+    let filter = Options { verify: Verify::Filter, ..off() };
+    let (evaluate, reduce) = ("Evaluate $\\dbinom{5}{3}$.", "Reduce 18/15.");
+    let rows = [
+        row("a", evaluate, "\\boxed{\\dbinom{5}{3}}", json!({"gold": "10"})),
+        row("b", evaluate, "\\boxed{10}", json!({"gold": "10"})),
+        row("c", "How many pairs have five people?", "\\boxed{\\binom{5}{2}}", json!({"gold": "10"})),
+        row("d", "How many subsets have ten things?", "\\boxed{2^{10}}", json!({"gold": "2^{10}"})),
+        row("e", reduce, "18/15 cannot be reduced", json!({"gold": "6/5"})),
+        row("f", reduce, "\\boxed{36/30}", json!({"gold": "6/5"})),
+        row("g", reduce, "\\boxed{\\frac{6}{5}}", json!({"gold": "6/5"})),
+        row("h", "Add 3/5 and 3/5.", "\\boxed{18/15}", json!({"gold": "6/5"})),
+    ];
+    let details = details(&rows, &filter);
+    assert_eq!(details.keys().collect::<Vec<_>>(), ["a", "c", "e", "f"]);
+    assert_eq!(
+        details["a"],
+        "its answer is `\\dbinom{5}{3}`, and the right one is `10`; it only restates the question"
+    );
+    assert_eq!(
+        details["c"],
+        "its answer is `\\binom{5}{2}`, which could not be compared with the right one, `10`; it was to be evaluated"
+    );
+    assert_eq!(
+        details["e"],
+        "its answer is `18/15 cannot be reduced`, and the right one is `6/5`; it was to be in lowest terms"
+    );
+    assert_eq!(details["f"], "its answer is `36/30`, and the right one is `6/5`; it was to be in lowest terms");
+}
+
+/// Rows that `curate.complete = false` keeps.
+#[test]
+fn an_answer_that_was_cut_off_counts_where_it_settles() {
+    let filter = Options { verify: Verify::Filter, ..off() };
+    let cut = json!({"gold": "42", "finish_reason": "length"});
+    let rows = [
+        row("a", "6 × 7?", "7 × 6 = 42, and 6 × 7 is 42", cut.clone()),
+        row("b", "6 × 7?", "It is \\boxed{42}. Let me ch", cut.clone()),
+        row("c", "6 × 7?", "The answer is 41. Let me check: 42", cut.clone()),
+        row("d", "6 × 7?", "<think>The answer is 42. Let me check", json!({"gold": "42", "reasoning": null})),
+        row("e", "6 × 7?", "7 × 6 = 42, and 6 × 7 is 42", json!({"gold": "42", "finish_reason": "stop"})),
+        row("f", "6 × 7?", "7 × 6 = 42, and 6 × 7 is 42", json!({"gold": "42"})),
+    ];
+    let details = details(&rows, &filter);
+    assert_eq!(details.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+    assert_eq!(
+        details["a"],
+        "it was cut off before a final answer (finish_reason is \"length\"); the right one is `42`"
+    );
+    assert_eq!(details["c"], "its answer is `41`, and the right one is `42`");
+    assert_eq!(
+        details["d"],
+        "it was cut off before a final answer (the reasoning is never closed); the right one is `42`"
+    );
+}
+
+#[test]
 fn every_verifier_can_be_chosen() {
     let with = |verifier: Verifier| Options { verify: Verify::Filter, verifier, ..off() };
     let rows = |right: &str, wrong: &str, gold: Value| {

@@ -300,8 +300,10 @@ fn judged(task: &Task, answered: &FinishedSample, seed: u64) -> Result<Sample> {
     let checker = task.checker(answered.problem);
     let question = Some(problem.question.as_str());
     let verdict = checker.verdict_among(&answer.content, &problem.gold, question, problem.options.as_ref())?;
-    // What was said before a failure is kept to be read, but it is no answer.
-    let verdict = if answer.failure.is_some() { Verdict::NoAnswer } else { verdict };
+    // What was said before a failure is kept to be read, but it is no answer; and the last number of a text that was cut off is not one
+    // that it settled on.
+    let is_unsettled = answer.truncated && !checker.is_settled(&answer.content);
+    let verdict = if answer.failure.is_some() || is_unsettled { Verdict::NoAnswer } else { verdict };
     // An option that is named by its value has no letter to be found.
     let said = || problem.options.as_ref().and_then(|options| options.named_in(&answer.content));
     let extracted = checker.extract(&answer.content).or_else(said).filter(|_| verdict != Verdict::NoAnswer);

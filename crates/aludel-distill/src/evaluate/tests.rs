@@ -178,6 +178,34 @@ fn a_verifier_that_hangs_leaves_answers_undecided() {
     assert_eq!((task.undecided, task.pass_at_1), (1.0, 0.0));
 }
 
+/// A text that was cut off is right by what it settles on, and never by its last number; the question says what more is asked.
+#[test]
+fn answers_are_judged_by_where_they_end_and_by_the_question() {
+    let home = tempfile::tempdir().unwrap();
+    let rows = "{\"question\": \"6 × 7?\", \"answer\": 42}\n{\"question\": \"Reduce 18/15.\", \"answer\": \"6/5\"}\n\
+                {\"question\": \"Evaluate $\\\\dbinom{5}{3}$\", \"answer\": \"10\"}\n";
+    let task = task_of(home.path(), rows).unwrap();
+    let judge = |problem: usize, content: &str, truncated: bool| {
+        let answer = Answer { content: content.to_owned(), truncated, ..Answer::default() };
+        let sample = judged(&task, &FinishedSample { task: 0, problem, sample: 0, answer }, 0).unwrap();
+        (sample.correct, sample.undecided, sample.no_answer, sample.extracted)
+    };
+    let found = |correct: bool, text: &str| (correct, false, false, Some(text.to_owned()));
+    let none = (false, false, true, None);
+    assert_eq!(judge(0, "7 × 6 is 42", false), found(true, "42"));
+    assert_eq!(judge(0, "7 × 6 is 42", true), none);
+    assert_eq!(judge(0, "The answer is 42", true), none);
+    assert_eq!(judge(0, "The answer is 42. Let me check: 6 ×", true), found(true, "42"));
+    assert_eq!(judge(0, "It is \\boxed{42}", true), found(true, "42"));
+    assert_eq!(judge(0, "It is \\boxed{41}. No, 42", true), found(false, "41"));
+    assert_eq!(judge(1, "18/15 cannot be reduced", false), found(false, "18/15 cannot be reduced"));
+    assert_eq!(judge(1, "\\boxed{36/30}", false), found(false, "36/30"));
+    assert_eq!(judge(1, "\\boxed{6/5}", false), found(true, "6/5"));
+    assert_eq!(judge(2, "\\boxed{\\dbinom{5}{3}}", false), found(false, "\\dbinom{5}{3}"));
+    assert_eq!(judge(2, "\\boxed{2 × 5}", false), (false, true, false, Some("2 × 5".to_owned())));
+    assert_eq!(judge(2, "\\boxed{10}", false), found(true, "10"));
+}
+
 #[test]
 fn seeds_depend_on_names_alone() {
     assert_eq!(problem_seed(1, "t", "p"), problem_seed(1, "t", "p"));

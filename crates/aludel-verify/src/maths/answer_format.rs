@@ -1,13 +1,8 @@
-//! The answer format that a question asks for, beside the value: a fraction in lowest terms, a unit. `compare` ignores it: 18/15 equals
-//! 6/5, and 2 m equals 200 cm.
+//! The answer format that a verifier asks for, beside the value: a fraction in lowest terms, a unit. `compare` ignores it: 18/15 equals
+//! 6/5, and 2 m equals 200 cm. What the question itself asks for is in `lowest_terms` and `order`.
 
-use dashu_int::IBig;
-use dashu_ratio::RBig;
-
+use super::lowest_terms::Form;
 use super::reading::answer::{self, Answer};
-use super::reading::lexer;
-use super::reading::token::Token;
-use super::values::number::Number;
 use super::values::unit::{self, Unit, Units};
 
 /// Requirements on the form of an answer.
@@ -48,62 +43,8 @@ impl AnswerFormat {
     }
 }
 
-/// The result of a calculation, such as 18/15 = 6/5, is its last side.
-fn last_side(tokens: &[Token]) -> &[Token] {
-    let last = tokens.iter().rposition(|token| matches!(token, Token::Sign('=' | '≈')));
-    last.map_or(tokens, |at| &tokens[at + 1..])
-}
-
 fn is_in_lowest_terms(answer: &str) -> Option<bool> {
-    let tokens = lexer::tokens(answer)?;
-    let mut tokens = last_side(&tokens);
-    while let [Token::Sign('-' | '+'), rest @ ..] = tokens {
-        tokens = rest;
-    }
-    // Brackets around all of it.
-    while let [Token::Open(_), inner @ .., Token::Close(_)] = tokens
-        && !inner.iter().any(|token| matches!(token, Token::Open(_) | Token::Close(_)))
-    {
-        tokens = inner;
-    }
-    let (whole, rest) = match tokens {
-        [Token::Number(number)] => return Some(number.value.is_int() && number.decimals == 0),
-        [Token::Number(_), Token::Sign('/'), ..] => (None, tokens),
-        [Token::Number(whole), rest @ ..] => (Some(whole), rest),
-        _ => (None, tokens),
-    };
-    let (over, under) = match rest {
-        [Token::Number(over), Token::Sign('/'), Token::Number(under)] => (over, under),
-        [Token::Command("frac"), Token::Number(over), Token::Number(under)] => (over, under),
-        [
-            Token::Command("frac"),
-            Token::Open(_),
-            Token::Number(over),
-            Token::Close(_),
-            Token::Open(_),
-            Token::Number(under),
-            Token::Close(_),
-        ]
-        | [
-            Token::Command("frac"),
-            Token::Open(_),
-            Token::Sign('-'),
-            Token::Number(over),
-            Token::Close(_),
-            Token::Open(_),
-            Token::Number(under),
-            Token::Close(_),
-        ] => (over, under),
-        _ => return None,
-    };
-    let is_integer = |number: &Number| number.decimals == 0 && number.value.is_int();
-    if ![Some(over), Some(under), whole].into_iter().flatten().all(is_integer) || under.value.is_zero() {
-        return Some(false);
-    }
-    // The fraction of a mixed number is less than one.
-    let is_proper = whole.is_none() || over.value < under.value;
-    let reduced: RBig = &over.value / &under.value;
-    Some(is_proper && IBig::from(reduced.denominator().clone()) == *under.value.numerator())
+    Form::of(answer).map(|form| form == Form::LowestTerms)
 }
 
 fn is_in_unit(answer: &Answer, wanted: &str) -> Option<bool> {

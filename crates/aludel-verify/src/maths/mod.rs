@@ -6,8 +6,12 @@
 mod ambiguity;
 mod answer_format;
 mod comparison;
+mod evaluated;
+mod judgement;
+mod lowest_terms;
 mod order;
 mod reading;
+mod restated;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -16,15 +20,15 @@ use super::Verdict;
 use ambiguity::{doubt, notation, readings};
 pub use answer_format::AnswerFormat;
 pub(crate) use answer_format::is_unit;
-pub(super) use comparison::percentage::is_asked_for as is_percentage_asked_for;
-use comparison::{compare, percentage, scalar};
+use comparison::{compare, scalar};
+pub(super) use judgement::{judge, lacks_evaluation};
 pub use reading::extract::extract;
-pub(super) use reading::extract::extract_marked;
+pub(super) use reading::extract::{extract_marked, extract_settled};
 use reading::{answer, lexer};
 use values::{exact, number};
 
 /// Whether the final answer in a text equals the reference answer, which may be an answer by itself or a worked solution that marks
-/// one, as GSM8K's do.
+/// one, as GSM8K's do. By value alone: what else a verifier looks at is in `judgement`.
 pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
     let gold = extract_marked(gold).unwrap_or(gold);
     let Some(answer) = extract(answer_text) else { return Verdict::NoAnswer };
@@ -34,50 +38,6 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
         Equality::Different => Verdict::Wrong,
         Equality::Undecided => Verdict::Undecided,
     }
-}
-
-/// As [`verdict`], where the form of an answer counts, too: one with the right value in another form is wrong.
-pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
-    match (value_verdict(answer_text, gold, demand), extract(answer_text)) {
-        (Verdict::Right, Some(answer)) => {
-            match aludel_text::catch_panic::catch_panic(|| demand.is_met(answer)).ok().flatten() {
-                Some(true) => Verdict::Right,
-                Some(false) => Verdict::Wrong,
-                None => Verdict::Undecided,
-            }
-        }
-        (verdict, _) => verdict,
-    }
-}
-
-/// As [`verdict`], where a demand may say of what the numbers are: then a percent sign is a matter of how an answer is written.
-fn value_verdict(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
-    match verdict(answer_text, gold) {
-        Verdict::Undecided if demand.unit.is_some() && is_same_percentage(answer_text, gold) => Verdict::Right,
-        verdict => verdict,
-    }
-}
-
-/// Whether the final answer in a text equals the gold where both are percentages, of which one lacks its sign.
-pub(super) fn is_same_percentage(answer_text: &str, gold: &str) -> bool {
-    let gold = extract_marked(gold).unwrap_or(gold);
-    extract(answer_text).is_some_and(|answer| percentage::is_same(answer, gold))
-}
-
-/// The required form, if an answer has the right value in another form.
-pub fn unmet(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Option<String> {
-    let is_value_right = value_verdict(answer_text, gold, demand) == Verdict::Right;
-    (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
-}
-
-/// The order that a question asks for, in words, if the final answer in a text has the values of the reference answer, which are in
-/// that order, in another one.
-pub fn disorder(answer_text: &str, gold: &str, question: &str) -> Option<&'static str> {
-    let order = order::Order::asked_for(question)?;
-    let gold = extract_marked(gold).unwrap_or(gold);
-    let answer = extract(answer_text)?;
-    let is_broken = aludel_text::catch_panic::catch_panic(|| order.is_broken(answer, gold)).unwrap_or(false);
-    is_broken.then(|| order.words())
 }
 
 /// The result of a comparison.
@@ -108,7 +68,7 @@ pub enum Equality {
 /// - A unit may be missing on one side; two different ones make a difference, but 1 m equals 100 cm.
 /// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`. A chain such as √10 ≈ 3.16 equals each of its sides, if it is
 ///   true.
-/// - Bare lists in another order are undecided, since a question may ask for one ([`disorder`]); sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
+/// - Bare lists in another order are undecided, since a question may ask for one; sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
 /// - "DNE", "undefined" and "does not exist" are the same, "no solution" is the empty set; beside each other and beside ∞ they are

@@ -32,6 +32,18 @@ pub(crate) fn extract_marked(text: &str) -> Option<&str> {
     boxed(text).or_else(|| tagged(text)).or_else(|| marked(text)).or_else(|| announced(text))
 }
 
+/// The marked answer of a text that was cut off, if the cut cannot have shortened it: its box is closed, or something follows it. No
+/// other box may have been begun behind it.
+pub(crate) fn extract_settled(text: &str) -> Option<&str> {
+    let text = end_of(text);
+    let found = extract_marked(text)?;
+    let rest = &text[found.as_ptr() as usize - text.as_ptr() as usize + found.len()..];
+    let is_begun = BOX_COMMANDS.iter().any(|command| rest.contains(command));
+    // A point or a comma may be one of a number.
+    let is_followed = rest.contains(|next| next != '.' && next != ',');
+    ((is_followed || !boxes(text).is_empty()) && !is_begun).then_some(found)
+}
+
 /// A pattern of this file.
 fn pattern(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a constant pattern compiles")

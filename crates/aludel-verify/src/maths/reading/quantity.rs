@@ -1,10 +1,13 @@
 //! A number or an expression with its surroundings: currency signs, "about", scales such as million, percent signs and units. The
 //! expression itself is read by `parser`, units by `unit`.
 
+use dashu_ratio::RBig;
+
 use super::answer::Answer;
 use super::parser::{self, PlusMinus};
 use super::token::Token;
 use crate::maths::values::expression::Expression;
+use crate::maths::values::number::Number;
 use crate::maths::values::unit::{self, Unit};
 
 /// A number or expression with its suffix.
@@ -49,9 +52,11 @@ pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Answer> {
         unit = Unit::from_words([letter]);
     }
     let quantity = |expression| {
-        let expression = match scale {
-            1 => expression,
-            _ => Expression::Product(vec![expression, Expression::integer(scale)]),
+        let expression = match (scale, expression) {
+            (1, expression) => expression,
+            // "5 million" is one number.
+            (_, Expression::Number(number)) => Expression::Number(Number::exact(number.value * RBig::from(scale))),
+            (_, expression) => Expression::Product(vec![expression, Expression::integer(scale)]),
         };
         Answer::Quantity(Quantity { expression, percent, unit: unit.clone(), approximate, compound: false })
     };
