@@ -23,6 +23,7 @@ use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, Student
 use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
 use crate::teacher::{Loading, Teacher};
 use crate::token_init::mean;
+use crate::training_facts::refuse_merged;
 
 /// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
 pub fn weight_format(dtype: Dtype, quantize: Quantize) -> WeightFormat {
@@ -128,6 +129,9 @@ impl Learner {
         checkpoint: Option<&Path>,
         watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<Learner> {
+        if let (None, Some(adapter)) = (checkpoint, &recipe.train.init_adapter) {
+            refuse_merged(&student.path, adapter)?;
+        }
         let format = format_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
         // Where the data decides it, a table for one position is replaced later: see `reach`.
@@ -428,6 +432,14 @@ fn plan_pass(
 ) {
     let planned = run_pass(ctx, decoder, adapter, batch, objective, backward);
     assert!(planned.is_ok(), "planning reads nothing");
+}
+
+/// What of a recipe does not fit a student, and shows without its weights.
+///
+/// # Errors
+/// Rows longer than its positions, and weights in their file's quantisation.
+pub(crate) fn check_to_train(student: &Student, recipe: &Recipe) -> Result<()> {
+    format_to_train(student, recipe).map(drop)
 }
 
 /// How weights are held that a recipe trains on.

@@ -26,6 +26,7 @@ use clap::ColorChoice;
 use clap::error::ErrorKind;
 use cli::Command;
 use console::Console;
+use progress::Progress;
 use report::Outcome;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,7 +87,29 @@ fn end_on_signals(command: &Command) -> anyhow::Result<()> {
     }
 }
 
+/// Whether a command may take long and nobody types meanwhile: it then breaks its own silence.
+fn may_take_long(command: &Command) -> bool {
+    match command {
+        Command::Trace(_)
+        | Command::Plan(_)
+        | Command::Curate(_)
+        | Command::Compare(_)
+        | Command::Train(_)
+        | Command::Eval(_)
+        | Command::Demo(_)
+        | Command::Merge(_)
+        | Command::Tasks(_)
+        | Command::Cache(_)
+        | Command::Inspect(_)
+        | Command::Logits(_)
+        | Command::Gradients(_)
+        | Command::Bench(_) => true,
+        Command::Chat(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => false,
+    }
+}
+
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
+    let _shown = may_take_long(command).then(Progress::of_the_process);
     match command {
         Command::Trace(args) => commands::trace::run(args, console),
         Command::Plan(args) => commands::plan::run(args, console),

@@ -46,7 +46,7 @@ fn a_curation_that_is_interrupted_leaves_nothing_and_the_older_one_as_it_was() {
         let output = signalled(child, signal);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains("interrupted: no incomplete output is left; the same command starts again"), "{said}");
+        assert!(said.contains("interrupted: no incomplete output is left; start again with: aludel curate --input traces.jsonl"), "{said}");
         fs::remove_file(workshop.path("began")).unwrap();
         assert_eq!(names(&workshop), before);
         // The next signal comes while a finished curation exists.

@@ -106,7 +106,7 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     let (code, said) = told(&running.wait_with_output().unwrap());
     assert_eq!(code, Some(75), "{said}");
     assert!(
-        said.contains("stopping: ") && said.contains("the same command continues where this one stopped"),
+        said.contains("stopping: ") && said.contains("continue with: aludel trace "),
         "{said}"
     );
     assert!(said.contains("price unknown") && !said.contains('$'), "{said}");

@@ -1,12 +1,10 @@
 //! How far a model is from a teacher, token by token: the Kullback-Leibler divergence on rows of data, with the rows of both prepared as
 //! training does.
 
-use std::ops::ControlFlow;
-
 use serde::Serialize;
 
 use super::interval::of_token_mean;
-use super::loss::{Evaluated, Loss, evaluate_rows};
+use super::loss::{Evaluated, Loss, RowsProgress, evaluate_rows};
 use crate::error::Result;
 use crate::settings::{DistillSettings, DivergenceKind, Recipe, TermWeights};
 use crate::supervision::LossTerm;
@@ -35,15 +33,11 @@ pub struct KlToTeacher {
     pub pair_notes: Vec<String>,
 }
 
-/// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`. `tell` hears
-/// how many rows of how many are done, and may break off: then there is none.
+/// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`.
 ///
 /// # Errors
 /// Models that do not load or do not fit together, rows that training would refuse, and data of which no row is left.
-pub fn kl_to_teacher(
-    recipe: &Recipe,
-    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<KlToTeacher>> {
+pub fn kl_to_teacher(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<KlToTeacher> {
     let distill = DistillSettings {
         kind: vec![LossTerm::Logits],
         weights: TermWeights::default(),
@@ -52,11 +46,11 @@ pub fn kl_to_teacher(
         ..recipe.distill.clone()
     };
     let recipe = Recipe { distill, ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, rows, found, pair_notes }| {
+    let Evaluated { sums, rows, found, pair_notes } = evaluate_rows(&recipe, tell)?;
         let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
         let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
         let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
-        KlToTeacher {
+        Ok(KlToTeacher {
             kl_per_token,
             ci95,
             tokens,
@@ -66,6 +60,5 @@ pub fn kl_to_teacher(
             unsupervised,
             bad_rows,
             pair_notes,
-        }
-    }))
+        })
 }

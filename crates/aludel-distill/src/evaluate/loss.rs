@@ -47,18 +47,35 @@ pub struct Loss {
     pub known: Option<usize>,
 }
 
-/// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`. `tell` hears how many rows of how many
-/// are done, and may break off: then there is none.
+/// How far an evaluation on rows is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsProgress {
+    /// So many weights of so many are read.
+    Loading {
+        /// Read.
+        done: u64,
+        /// Of all models.
+        total: u64,
+    },
+    /// So many rows of so many are done.
+    Rows {
+        /// Done.
+        done: usize,
+        /// Of all.
+        total: usize,
+    },
+}
+
+/// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`.
 ///
 /// # Errors
 /// A student, an adapter or rows that training would refuse, and data of which no row is left.
-pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
+pub fn held_out_loss(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<Loss> {
     let recipe = Recipe { distill: DistillSettings::default(), ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, mut found, .. }| {
-        found.loss = sums.mean_loss();
-        found.perplexity = found.loss.exp();
-        found
-    }))
+    let Evaluated { sums, mut found, .. } = evaluate_rows(&recipe, tell)?;
+    found.loss = sums.mean_loss();
+    found.perplexity = found.loss.exp();
+    Ok(found)
 }
 
 /// What the rows of `data.files` gave.
@@ -73,10 +90,7 @@ pub(super) struct Evaluated {
 }
 
 /// The recipe's objective on the rows of `data.files`, without training.
-pub(super) fn evaluate_rows(
-    recipe: &Recipe,
-    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<Evaluated>> {
+pub(super) fn evaluate_rows(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<Evaluated> {
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
     let positions = student.config.max_position_embeddings;
@@ -96,28 +110,33 @@ pub(super) fn evaluate_rows(
     };
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
-    let mut learner = Learner::load(&student, &added, &recipe, None)?;
+    let mut learner = Learner::load_watched(&student, &added, &recipe, None, &|done, total| {
+        tell(RowsProgress::Loading { done, total });
+        ControlFlow::Continue(())
+    })?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
     let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
-    let mut watch = || tell(0, rows.len());
+    let mut told = |done| {
+        tell(RowsProgress::Rows { done, total: rows.len() });
+        ControlFlow::Continue(())
+    };
+    let mut watch = || told(0);
     let checked = learner
         .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, &student, &recipe, of_rows, &mut watch));
-    match checked {
-        Some(Err(Error::Stopped)) => return Ok(None),
-        Some(told) => pair_notes.extend(told?),
-        None => {}
+    if let Some(findings) = checked {
+        pair_notes.extend(findings?);
     }
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
     let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
-    let (mut by_row, mut done) = (Vec::new(), |done| tell(done, rows.len()));
-    let sums = learner.evaluate_passes(&all, read, &mut done, &mut |loss, tokens| by_row.push((loss, tokens)))?;
-    Ok(sums.map(|sums| {
-        (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-        Evaluated { sums, rows: by_row, found, pair_notes }
-    }))
+    let mut by_row = Vec::new();
+    let sums = learner.evaluate_passes(&all, read, &mut told, &mut |loss, tokens| by_row.push((loss, tokens)))?;
+    // It is never broken off.
+    let sums = sums.ok_or(Error::Stopped)?;
+    (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
+    Ok(Evaluated { sums, rows: by_row, found, pair_notes })
 }
 
 /// The rows, and counts of the excluded ones.

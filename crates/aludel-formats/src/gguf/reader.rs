@@ -149,6 +149,11 @@ impl File {
         }
     }
 
+    /// Gives the memory of the whole file back. Reading a tensor maps pages of its neighbours, too, which [`File::release`] leaves.
+    pub fn release_all(&self) {
+        self.parts.iter().for_each(|part| part.1.release(&(0..part.1.len())));
+    }
+
     fn view<'a>(&'a self, (part, entry): &'a (usize, Entry)) -> TensorView<'a> {
         TensorView {
             name: &entry.name,

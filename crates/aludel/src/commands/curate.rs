@@ -10,7 +10,7 @@ use crate::humanize::grouped;
 use crate::next_command::{after_curating, after_failed};
 use crate::progress::{self, Position, UnmeasuredCost, WorkKind};
 use crate::report::{ErrorWithHelp, Outcome};
-use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::settings::{Flags, RecipeArgs, resolve, scope, set_template_date};
 use advice::{nothing_left, warn_of_losses};
 use aludel_curate::{CountTokens, Error, PROMPTS, Progress, curate};
 use aludel_data::trace::TraceSource;
@@ -276,6 +276,6 @@ impl CurateArgs {
             .written("--test-size", "curate.test_size", self.test_size.as_ref())
             .switch("--parquet", "curate.parquet", self.parquet)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        resolve(&self.recipe, flags)
+        resolve(&self.recipe, flags, &scope::CURATE)
     }
 }

@@ -1,5 +1,6 @@
-//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `estimate` has the
-//! remaining work and time, `line` the text.
+//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `main` keeps one of
+//! these for the whole of a command, so that none is silent for long, whatever it does; commands show what they know on top of it.
+//! `estimate` has the remaining work and time, `line` the text.
 
 mod estimate;
 mod line;
@@ -42,8 +43,8 @@ struct Shared {
     end: Condvar,
 }
 
-/// What is shown now; whatever writes to a terminal takes it away first.
-static SHOWN: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+/// All that there are, the newest last, which is shown; whatever writes to a terminal takes it away first.
+static SHOWN: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,7 +52,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
 pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
-    let shown = locked(&SHOWN).clone();
+    let shown = locked(&SHOWN).last().cloned();
     match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -60,7 +61,7 @@ pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
 
 /// Takes away what is drawn, and ends the line that a terminal shows a key on (as ^C): the process is about to end.
 pub(crate) fn end_line() {
-    if let Some(shown) = locked(&SHOWN).take() {
+    for shown in locked(&SHOWN).drain(..) {
         shown.clear();
     }
     if io::stderr().is_terminal() {
@@ -73,8 +74,8 @@ pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(shown) = &*locked(&SHOWN) {
-            locked(&shown.state).last_line = shown.started.elapsed();
+        for shown in locked(&SHOWN).iter() {
+            locked(&shown.state).broken_silence(shown.started.elapsed());
         }
         suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
     }
@@ -90,6 +91,16 @@ impl Progress {
         Progress::of(Phase::whole())
     }
 
+    /// For the whole of a process, below whatever its command shows: without a terminal, it breaks any silence. On a terminal there is
+    /// nothing to see of it.
+    pub(crate) fn of_the_process() -> Progress {
+        let progress = Progress::with_bar(Phase::whole(), None);
+        if !io::stderr().is_terminal() {
+            progress.begin(WorkKind::Running);
+        }
+        progress
+    }
+
     /// As [`Progress::new`], for a part of a command.
     pub(crate) fn of(part: Phase) -> Progress {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -98,16 +109,27 @@ impl Progress {
             bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
+        Progress::with_bar(part, bar)
+    }
+
+    fn with_bar(part: Phase, bar: Option<ProgressBar>) -> Progress {
+        let started = Instant::now();
+        let mut shown = locked(&SHOWN);
+        // The silence before counts, too.
+        let quiet_before = shown.last().map(|older| locked(&older.state).silence(older.started.elapsed()));
+        let state = State { part, quiet_before: quiet_before.unwrap_or_default(), ..State::default() };
         let shared = Arc::new(Shared {
-            started: Instant::now(),
-            state: Mutex::new(State { part, ..State::default() }),
+            started,
+            state: Mutex::new(state),
             bar,
             is_ended: Mutex::new(false),
             end: Condvar::new(),
         });
-        if let Some(older) = locked(&SHOWN).replace(Arc::clone(&shared)) {
+        if let Some(older) = shown.last() {
             older.clear();
         }
+        shown.push(Arc::clone(&shared));
+        drop(shown);
         let ticking = Arc::clone(&shared);
         // Without a thread nothing is drawn, and the work is done all the same.
         let ticker = std::thread::Builder::new().name("progress".to_owned()).spawn(move || ticking.run()).ok();
@@ -185,10 +207,7 @@ impl Drop for Progress {
             let _ = ticker.join();
         }
         self.shared.clear();
-        let mut shown = locked(&SHOWN);
-        if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self.shared)) {
-            *shown = None;
-        }
+        locked(&SHOWN).retain(|shown| !Arc::ptr_eq(shown, &self.shared));
     }
 }
 
@@ -207,7 +226,7 @@ impl Shared {
         let mut is_ended = locked(&self.is_ended);
         while !*is_ended {
             is_ended = self.end.wait_timeout(is_ended, DRAWN_APART).unwrap_or_else(PoisonError::into_inner).0;
-            if !*is_ended && locked(&SHOWN).as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self)) {
+            if !*is_ended && locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &self)) {
                 self.tick();
             }
         }
@@ -294,6 +313,8 @@ struct State {
     work: Option<(WorkKind, Position)>,
     /// When the log last had a line.
     last_line: Duration,
+    /// For how long it had none before this began; zero once it had one since.
+    quiet_before: Duration,
 }
 
 impl State {
@@ -322,12 +343,21 @@ impl State {
 
     /// The line that is due now, if one is.
     fn line_due(&mut self, now: Duration) -> Option<String> {
-        if now.saturating_sub(self.last_line) < LINES_APART {
+        if self.silence(now) < LINES_APART {
             return None;
         }
         let line = self.moment(now, |moment| moment.log_line())?;
-        self.last_line = now;
+        self.broken_silence(now);
         Some(line)
+    }
+
+    /// For how long the log has had no line.
+    fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.last_line) + self.quiet_before
+    }
+
+    fn broken_silence(&mut self, now: Duration) {
+        (self.last_line, self.quiet_before) = (now, Duration::ZERO);
     }
 }
 
@@ -398,9 +428,39 @@ mod tests {
         let second = Duration::from_secs;
         assert_eq!(state.line_due(second(100)), None, "nothing has begun");
         state.begin(second(0), WorkKind::Loading, Position::default());
-        state.last_line = second(80);
+        state.broken_silence(second(80));
         assert_eq!(state.line_due(second(100)), None);
         assert_eq!(state.line_due(second(105)).as_deref(), Some("loading, 1 min 45 s elapsed, – left"));
         assert_eq!(state.line_due(second(106)), None);
+    }
+
+    /// What a command shows replaces what was shown before it, and the silence goes on all the same.
+    #[test]
+    fn what_begins_takes_over_the_silence_before_it() {
+        let second = Duration::from_secs;
+        let mut older = State::default();
+        older.begin(second(0), WorkKind::Running, Position::default());
+        let mut newer = State { quiet_before: older.silence(second(20)), ..State::default() };
+        newer.begin(second(0), WorkKind::Loading, Position::default());
+        assert_eq!(newer.line_due(second(4)), None);
+        assert!(newer.line_due(second(5)).is_some());
+        assert_eq!(newer.line_due(second(29)), None);
+        assert!(newer.line_due(second(30)).is_some());
+    }
+
+    /// Of a command, and of what it shows one after the other, the last there is is shown.
+    #[test]
+    fn the_process_is_shown_again_where_a_command_shows_nothing() {
+        let is_shown = |progress: &Progress| {
+            locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &progress.shared))
+        };
+        let process = Progress::of_the_process();
+        assert!(is_shown(&process));
+        for _ in 0..2 {
+            let loading = Progress::new();
+            assert!(is_shown(&loading) && !is_shown(&process));
+            drop(loading);
+            assert!(is_shown(&process));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::hub::local_data;
 use crate::humanize::grouped;
 use crate::report::ErrorWithHelp;
+use crate::settings::scope::Scope;
 use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use crate::value_parser::{decimal, integer};
 use aludel_distill::evaluate::results::Settings;
@@ -56,8 +57,8 @@ pub(crate) struct SharedEvalArgs {
 }
 
 impl SharedEvalArgs {
-    /// The recipe, with what these options set in it and `flags` before them.
-    pub(crate) fn recipe(&self, recipe: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+    /// The recipe, with what these options set in it and `flags` before them; `scope` is of the settings that are then read.
+    pub(crate) fn recipe(&self, recipe: &RecipeArgs, flags: Flags, scope: &Scope) -> anyhow::Result<Recipe> {
         let mut problems = Vec::new();
         if !(0.0..=100.0).contains(&self.temperature) {
             let mend = "give a number from 0 (always the likeliest token) to 100";
@@ -78,7 +79,7 @@ impl SharedEvalArgs {
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref())
             .written("--verifier", "curate.verifier", self.verifier.as_ref());
-        resolve(recipe, self.quantize.set(flags))
+        resolve(recipe, self.quantize.set(flags), scope)
     }
 
     /// Settings for a model that runs here.
