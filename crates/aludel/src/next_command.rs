@@ -123,6 +123,11 @@ pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &D
     Some([evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")])
 }
 
+/// After the loss of an adapter: a model of its own.
+pub(crate) fn after_loss(adapter: &Path) -> String {
+    format!("aludel merge --adapter {} --output-dir merged", shell_quoted(adapter))
+}
+
 /// After caching a teacher: training on what it said.
 pub(crate) fn after_caching(recipe: &Recipe, folder: &Path) -> String {
     let student = recipe.student.model.as_deref().map_or_else(|| USUAL_STUDENT.to_owned(), shell_quoted);

@@ -3,8 +3,8 @@
 
 use crate::next_command::as_typed;
 use aludel_formats::atomic;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const SIGNALS: [i32; 2] = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
 const STOPPED: i32 = 75;

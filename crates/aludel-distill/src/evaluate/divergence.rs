@@ -47,18 +47,18 @@ pub fn kl_to_teacher(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<KlT
     };
     let recipe = Recipe { distill, ..recipe.clone() };
     let Evaluated { sums, rows, found, pair_notes } = evaluate_rows(&recipe, tell)?;
-        let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
-        let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
-        let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
-        Ok(KlToTeacher {
-            kl_per_token,
-            ci95,
-            tokens,
-            rows: found.rows,
-            too_long,
-            max_length,
-            unsupervised,
-            bad_rows,
-            pair_notes,
-        })
+    let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
+    let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
+    let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
+    Ok(KlToTeacher {
+        kl_per_token,
+        ci95,
+        tokens,
+        rows: found.rows,
+        too_long,
+        max_length,
+        unsupervised,
+        bad_rows,
+        pair_notes,
+    })
 }

@@ -82,7 +82,8 @@ pub(super) fn with_others(first: Error, recipe: &Recipe) -> Error {
         check_to_train(&student, recipe)
     };
     let reading = recipe.data.read_options();
-    let data = recipe.data.all_files().into_iter().map(|file| dataset::open(&[file], &reading).map(drop).map_err(Error::from));
+    let data =
+        recipe.data.all_files().into_iter().map(|file| dataset::open(&[file], &reading).map(drop).map_err(Error::from));
     let mut found = vec![first];
     for other in recipe.student.model.as_deref().map(student).into_iter().chain(data).filter_map(Result::err) {
         if found.iter().all(|known| known.to_string() != other.to_string()) {

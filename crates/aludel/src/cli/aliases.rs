@@ -177,7 +177,11 @@ mod tests {
     #[test]
     fn what_means_something_else_is_answered_with_the_option_of_the_command() {
         let check = |command: &str, typed: &str, wanted: Option<&str>| {
-            assert_eq!(replacement(&below(command), &format!("aludel {command}"), typed).as_deref(), wanted, "{command} {typed}");
+            assert_eq!(
+                replacement(&below(command), &format!("aludel {command}"), typed).as_deref(),
+                wanted,
+                "{command} {typed}"
+            );
         };
         let longer = "; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
         check("train", "--warmup-steps", Some("give --set train.warmup_steps=VALUE"));

@@ -19,8 +19,7 @@ const INSTEAD: &[(&str, &str, &str)] = &[
 const FEWER_PROMPTS: &str = "give a file of fewer prompts to --prompts (`head -n 100 prompts.jsonl > few.jsonl`); --max-cost and --max-total-tokens stop \
      a run early";
 
-const LONGEST_OF_WHAT: &str =
-    "give --max-new-tokens for the length of an answer; with --loss or --kl-to, --set train.max_length=VALUE for that of rows";
+const LONGEST_OF_WHAT: &str = "give --max-new-tokens for the length of an answer; with --loss or --kl-to, --set train.max_length=VALUE for that of rows";
 
 /// Names of one thing at several commands.
 const SAME: &[&[&str]] = &[
@@ -37,7 +36,10 @@ const SAME: &[&[&str]] = &[
 pub(super) fn instead(root: &Command, path: &str, typed: &str) -> Option<String> {
     let below = path.strip_prefix(root.get_name()).unwrap_or(path).trim_start();
     let name = bare(typed);
-    INSTEAD.iter().find(|(command, option, _)| *command == below && *option == name).map(|(.., told)| (*told).to_owned())
+    INSTEAD
+        .iter()
+        .find(|(command, option, _)| *command == below && *option == name)
+        .map(|(.., told)| (*told).to_owned())
 }
 
 /// The options of a command itself that say the same in other words: `--max-new-tokens` for `--max-tokens`, `--input` for `--data`.

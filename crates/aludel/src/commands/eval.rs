@@ -245,14 +245,16 @@ impl EvalArgs {
                     .path("--api-key-file", "trace.api_key_file", self.api_key_file.as_ref())
                     .instead("--concurrency", "trace.concurrency")
             }
-            None => Flags::default()
-                .path("--model", "student.model", self.model.as_ref())
-                .path("--adapter", "train.init_adapter", self.adapter.as_ref()),
+            None => Flags::default().path("--model", "student.model", self.model.as_ref()).path(
+                "--adapter",
+                "train.init_adapter",
+                self.adapter.as_ref(),
+            ),
         };
         let flags = match self.is_on_rows() {
-            true => flags
-                .path("--kl-to", "distill.teacher", self.kl_to.as_ref())
-                .paths("--data", "data.files", &self.data),
+            true => {
+                flags.path("--kl-to", "distill.teacher", self.kl_to.as_ref()).paths("--data", "data.files", &self.data)
+            }
             false => OF_TASKS.iter().fold(flags, |flags, (flag, setting)| flags.instead(flag, setting)),
         };
         self.shared.recipe(&self.recipe, flags, self.scope())

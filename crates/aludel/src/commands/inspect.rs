@@ -146,7 +146,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
             show::row(console, number, row, place, tokenizer, args.into())?;
         }
         show::totals(console, &totals, &recipe)?;
-        evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &recipe))?;
+        evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &totals, &recipe))?;
         show::training(console, &training, &recipe)?;
         if let Some(next) = next(&totals, evaluation.as_ref(), &training, &recipe) {
             console.next(&next)?;

@@ -237,6 +237,10 @@ impl Shared {
         let now = self.started.elapsed();
         match &self.bar {
             Some(bar) => {
+                // Whatever was shown in its place has ended.
+                if bar.is_finished() {
+                    bar.reset();
+                }
                 let columns =
                     terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
                 let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
@@ -451,9 +455,8 @@ mod tests {
     /// Of a command, and of what it shows one after the other, the last there is is shown.
     #[test]
     fn the_process_is_shown_again_where_a_command_shows_nothing() {
-        let is_shown = |progress: &Progress| {
-            locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &progress.shared))
-        };
+        let is_shown =
+            |progress: &Progress| locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &progress.shared));
         let process = Progress::of_the_process();
         assert!(is_shown(&process));
         for _ in 0..2 {

@@ -122,8 +122,7 @@ pub(crate) const CACHE: Scope = Scope::new(
 pub(crate) const CHAT: Scope = Scope::new("aludel chat", "", &[COMPUTING, TEMPLATE, &["generate"]]);
 pub(crate) const EVAL_TASKS: Scope = Scope::new("aludel eval", "--tasks", &[COMPUTING, TEMPLATE, &["data.columns"]]);
 /// What `[data]` has for the template is refused by the server's file, with the reason.
-pub(crate) const EVAL_SERVED: Scope =
-    Scope::new("aludel eval", "--endpoint", &[SERVER, TEMPLATE, &["data.columns"]]);
+pub(crate) const EVAL_SERVED: Scope = Scope::new("aludel eval", "--endpoint", &[SERVER, TEMPLATE, &["data.columns"]]);
 pub(crate) const EVAL_LOSS: Scope =
     Scope::new("aludel eval", "--loss", &[COMPUTING, ROWS, TEMPLATE, PASSES, &["train.init_adapter"]]);
 pub(crate) const EVAL_KL_TO: Scope =

@@ -147,13 +147,17 @@ fn a_problem_quotes_a_long_setting_briefly() {
 fn a_setting_that_the_command_does_not_read_is_refused() {
     let flags = || {
         let text = None;
-        Flags::default().written("--verifier", "curate.verifier", text).instead("--max-new-tokens", "generate.max_new_tokens")
+        Flags::default()
+            .written("--verifier", "curate.verifier", text)
+            .instead("--max-new-tokens", "generate.max_new_tokens")
     };
     let told = |scope: &Scope, set: &[&str]| {
         resolve(&args(None, set), flags(), scope).map_or_else(|problems| problems.to_string(), |_| "taken".to_owned())
     };
     let of_eval = |key: &str, value: &str, mend: &str| {
-        format!("{key} = {value} (--set): `aludel eval --tasks` does not read this setting, and it would have no effect; {mend}")
+        format!(
+            "{key} = {value} (--set): `aludel eval --tasks` does not read this setting, and it would have no effect; {mend}"
+        )
     };
     let new_tokens = of_eval("generate.max_new_tokens", "4", "give --max-new-tokens");
     assert_eq!(told(&scope::EVAL_TASKS, &["generate.max_new_tokens=4"]), new_tokens);

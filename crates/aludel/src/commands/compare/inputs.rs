@@ -35,8 +35,11 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
         let mend = "give --tasks NAME|FILE..., or the folder of results that `aludel eval` wrote for it";
         return Err(Problems::one(Problem::missing("--tasks", &reason, mend)).into());
     }
-    if models.is_empty() && !args.tasks.is_empty() {
-        tracing::warn!("--tasks has no effect: all that is compared are results already");
+    let mut idle = if args.tasks.is_empty() { Vec::new() } else { vec!["--tasks"] };
+    idle.extend(args.shared.given());
+    if models.is_empty() && !idle.is_empty() {
+        let have = if idle.len() == 1 { "has" } else { "have" };
+        tracing::warn!("{} {have} no effect: all that is compared are results already", idle.join(", "));
     }
     let recipe = args.shared.recipe(&RecipeArgs::default(), Flags::default(), &scope::EVAL_TASKS)?;
     // All that can be refused is refused before hours are spent.

@@ -12,8 +12,8 @@ use aludel_distill::evaluate::{Evaluation, evaluate};
 use aludel_distill::settings::StudentSettings;
 use aludel_distill::training_facts::TrainingFacts;
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model on this machine.

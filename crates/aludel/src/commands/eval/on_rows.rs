@@ -3,6 +3,7 @@
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::grouped;
+use crate::next_command::after_loss;
 use crate::progress::{self, Position, WorkKind};
 use crate::report::Outcome;
 use crate::settings::set_template_date;
@@ -31,6 +32,9 @@ pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow
             grouped(found.supervised_tokens),
             grouped(found.rows)
         ))?;
+        if let Some(adapter) = &recipe.train.init_adapter {
+            console.next(&after_loss(adapter))?;
+        }
     }
     Ok(Outcome::Done)
 }
