@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::checkpoint::shell_word;
 use crate::settings::Problems;
 use crate::teacher::preflight::finding::Mismatch;
 
@@ -101,13 +100,14 @@ pub enum Error {
 
     /// A run folder that already holds a run.
     #[error(
-        "{path}: this folder already holds a run; continue it with `aludel train --output-dir {} --resume`, or give another --output-dir to keep \
-         both",
-        shell_word(path)
+        "{path}: this folder already holds a run; continue it with `aludel train --output-dir {typed} --resume`, or give another --output-dir to keep \
+         both"
     )]
     RunExists {
         /// The folder.
         path: PathBuf,
+        /// The folder as a shell takes it.
+        typed: String,
     },
 
     /// A run that is resumed with another recipe.

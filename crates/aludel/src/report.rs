@@ -310,7 +310,8 @@ mod tests {
     #[test]
     fn several_errors_are_told_one_by_one() {
         use aludel_distill::Error;
-        let [run, other] = ["/runs/my run", "/runs/b"].map(|path| Error::RunExists { path: path.into() });
+        let exists = |path: &str, typed: &str| Error::RunExists { path: path.into(), typed: typed.to_owned() };
+        let (run, other) = (exists("/runs/my run", "'/runs/my run'"), exists("/runs/b", "/runs/b"));
         check(
             &anyhow::Error::new(Error::Several(vec![run, other])),
             "error: /runs/my run\nbecause: this folder already holds a run\nhelp: continue it with `aludel train --output-dir '/runs/my run' \

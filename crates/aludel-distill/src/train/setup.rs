@@ -54,7 +54,7 @@ impl ClaimedFolder {
         atomic::recover(&folder);
         // A run that was killed before it began leaves nothing: resuming it is starting it.
         let begun = match checkpoint::is_begun(&folder)? {
-            true if !resume => return Err(Error::RunExists { path: folder }),
+            true if !resume => return Err(Error::RunExists { typed: checkpoint::shell_word(&folder), path: folder }),
             true => Some(RunFile::read(&folder)?),
             false => None,
         };

@@ -28,7 +28,8 @@ const LINES_APART: Duration = Duration::from_secs(25);
 /// Where neither a terminal nor anybody says how wide it is.
 const COLUMNS: usize = 80;
 
-/// Shows how far a command is, from its making until it is dropped. Of several at once the newest is shown.
+/// Shows how far a command is, from its making until it is dropped. Of several at once the newest that has
+/// begun any work is shown.
 pub(crate) struct Progress {
     shared: Arc<Shared>,
     ticker: Option<JoinHandle<()>>,
@@ -43,16 +44,21 @@ struct Shared {
     end: Condvar,
 }
 
-/// All that there are, the newest last, which is shown; whatever writes to a terminal takes it away first.
+/// All that there are, the newest last; whatever writes to a terminal takes away first what is shown. It is locked before any state.
 static SHOWN: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The one that is shown.
+fn current(all: &[Arc<Shared>]) -> Option<&Arc<Shared>> {
+    all.iter().rev().find(|shown| locked(&shown.state).work.is_some())
+}
+
 /// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
 pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
-    let shown = locked(&SHOWN).last().cloned();
+    let shown = current(&locked(&SHOWN)).cloned();
     match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -125,9 +131,6 @@ impl Progress {
             is_ended: Mutex::new(false),
             end: Condvar::new(),
         });
-        if let Some(older) = shown.last() {
-            older.clear();
-        }
         shown.push(Arc::clone(&shared));
         drop(shown);
         let ticking = Arc::clone(&shared);
@@ -213,7 +216,17 @@ impl Drop for Progress {
 
 impl Shared {
     fn now(&self, change: impl FnOnce(&mut State, Duration)) {
-        change(&mut locked(&self.state), self.started.elapsed());
+        let mut state = locked(&self.state);
+        let is_first = state.work.is_none();
+        change(&mut state, self.started.elapsed());
+        drop(state);
+        if is_first {
+            // What was shown before it makes way.
+            locked(&SHOWN)
+                .iter()
+                .filter(|other| !std::ptr::eq(Arc::as_ptr(other), self))
+                .for_each(|other| other.clear());
+        }
     }
 
     fn clear(&self) {
@@ -226,10 +239,14 @@ impl Shared {
         let mut is_ended = locked(&self.is_ended);
         while !*is_ended {
             is_ended = self.end.wait_timeout(is_ended, DRAWN_APART).unwrap_or_else(PoisonError::into_inner).0;
-            if !*is_ended && locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &self)) {
+            if !*is_ended && self.is_shown(&locked(&SHOWN)) {
                 self.tick();
             }
         }
+    }
+
+    fn is_shown(&self, all: &[Arc<Shared>]) -> bool {
+        current(all).is_some_and(|shown| std::ptr::eq(Arc::as_ptr(shown), self))
     }
 
     /// Draws, or writes a line where one is due. The state is not held meanwhile: writing asks for it.
@@ -237,13 +254,18 @@ impl Shared {
         let now = self.started.elapsed();
         match &self.bar {
             Some(bar) => {
+                let columns =
+                    terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
+                let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
+                // Held while it is drawn, or it could be drawn again after it made way.
+                let all = locked(&SHOWN);
+                if !self.is_shown(&all) {
+                    return;
+                }
                 // Whatever was shown in its place has ended.
                 if bar.is_finished() {
                     bar.reset();
                 }
-                let columns =
-                    terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
-                let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
                 if let Some(line) = line {
                     // It may contain untrusted file names, and must stay one line.
                     bar.set_message(harmless(&line).replace(['\n', '\t'], " "));
@@ -452,15 +474,17 @@ mod tests {
         assert!(newer.line_due(second(30)).is_some());
     }
 
-    /// Of a command, and of what it shows one after the other, the last there is is shown.
+    /// Of a command, and of what it shows one after the other, the newest that has begun is shown.
     #[test]
-    fn the_process_is_shown_again_where_a_command_shows_nothing() {
-        let is_shown =
-            |progress: &Progress| locked(&SHOWN).last().is_some_and(|shown| Arc::ptr_eq(shown, &progress.shared));
+    fn the_process_is_shown_wherever_a_command_shows_nothing() {
+        let is_shown = |progress: &Progress| progress.shared.is_shown(&locked(&SHOWN));
         let process = Progress::of_the_process();
+        process.begin(WorkKind::Running);
         assert!(is_shown(&process));
         for _ in 0..2 {
             let loading = Progress::new();
+            assert!(is_shown(&process) && !is_shown(&loading), "it has not begun");
+            loading.begin(WorkKind::Loading);
             assert!(is_shown(&loading) && !is_shown(&process));
             drop(loading);
             assert!(is_shown(&process));
