@@ -120,7 +120,7 @@ impl ExcludedRows {
         self.too_long as f64 / self.rows.max(1) as f64
     }
 
-    /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 8192 keeps 143".
+    /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 6000 keeps 143".
     pub fn describe(&self) -> String {
         let instead = self.instead().map(|instead| format!("; {instead}")).unwrap_or_default();
         format!("{} left out, longer than {}{instead}", self.counts(), self.limit())
@@ -259,7 +259,7 @@ mod tests {
         let long = Bounds { positions: 131_072, memory: None };
         assert_eq!(
             told(&lengths, 6000, true, long).unwrap(),
-            "1 of 144 rows (less than 1%) left out, longer than train.max_length = 6000; --max-length 16384 keeps all"
+            "1 of 144 rows (less than 1%) left out, longer than train.max_length = 6000; --max-length 9000 keeps all"
         );
         assert_eq!(
             told(&[10, 20], 15, false, Bounds { positions: 30, memory: None }).unwrap(),
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(
             error,
             "1 of 3 rows (33%) is longer than train.max_length = 20: at most 20% of the rows may be left out \
-             (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 continues to train \
+             (data.max_rows_left_out = 0.2); --max-length 30 keeps all, or --set data.max_rows_left_out=0.34 continues to train \
              without these rows"
         );
         recipe.data.max_rows_left_out = 0.34;

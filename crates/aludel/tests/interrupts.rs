@@ -150,3 +150,26 @@ fn an_evaluation_that_is_stopped_says_what_it_kept_and_what_goes_on() {
     let results = workshop.json(&[&arguments[..], &["--json"]].concat());
     assert_eq!(results["tasks"][0]["n"], 400);
 }
+
+/// Before the first shard there is nothing to keep, and afterwards the same command goes on: either is said.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_that_is_stopped_says_what_it_kept_and_what_goes_on() {
+    let workshop = Workshop::with_student();
+    let row = |number: u32| json!({"prompt": format!("{number}?"), "response": "one more ".repeat(40)});
+    workshop.write("rows.jsonl", &(0..20_000).map(|number| format!("{}\n", row(number))).collect::<String>());
+    let arguments =
+        ["cache", "--teacher", "student", "--student", "student", "--data", "rows.jsonl", "--output-dir", "cache"];
+    let mut child = start(&workshop, &arguments);
+    until_it_shows_progress(&mut child);
+    let output = signalled(child, "-TERM");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let typed = arguments.join(" ");
+    let told = match output.status.code() {
+        Some(75) => format!("continue with: aludel {typed}"),
+        // It was not listening yet, or had nothing to keep.
+        Some(130 | 143) => format!("start again with: aludel {typed}"),
+        code => panic!("{code:?}: {said}"),
+    };
+    assert!(said.contains(&told), "lacks {told:?}:\n{said}");
+}

@@ -28,8 +28,9 @@ const SAME: &[&[&str]] = &[
     &["limit", "rows", "count", "num-samples", "max-samples"],
     &["endpoint", "teacher", "base-url", "api-base", "url", "server"],
     &["output", "output-dir", "store"],
-    &["max-length", "max-new-tokens", "sequence-length"],
-    &["adapter", "init-adapter"],
+    &["max-length", "max-new-tokens", "sequence-length", "n-predict"],
+    &["adapter", "init-adapter", "run"],
+    &["student", "base", "tokenizer"],
 ];
 
 /// What to do in place of an option that the command at `path` does not have, as typed (`--limit`).
@@ -122,6 +123,9 @@ mod tests {
         check("train", "--input", &["--data"]);
         check("chat", "--max-length", &["--max-new-tokens"]);
         check("curate", "--eval-data", &["--decontaminate"]);
+        check("merge", "--run", &["--adapter"]);
+        check("merge", "--base", &["--student"]);
+        check("chat", "--n-predict", &["--max-new-tokens"]);
         check("merge", "--watch", &[]);
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn usage_error(error: &Error, root: &Command, typed: &[String]) -> Us
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
             let mut near: Vec<String> = of(ContextKind::SuggestedArg);
             near.iter_mut().for_each(|name| *name = aliases::shown_name(&command, std::mem::take(name)));
+            near.retain(|name| is_near(&arg, name));
             let misspelt = near.iter().filter(|name| strsim::damerau_levenshtein(&arg, name) <= 1).cloned().collect();
             let given = |names: Vec<String>| (!names.is_empty()).then(|| format!("give {}", names.join(" or ")));
             // What the command itself has comes before what others have.
@@ -142,6 +143,12 @@ fn nearest(typed: &str, suggested: Vec<String>) -> Vec<String> {
     suggested.into_iter().filter(|name| Some(distance(name)) == least).collect()
 }
 
+/// Whether an option may be meant: clap also suggests what has only some letters in common.
+fn is_near(typed: &str, name: &str) -> bool {
+    const NEAR: f64 = 0.6;
+    name.starts_with(typed) || strsim::normalized_damerau_levenshtein(typed, name) >= NEAR
+}
+
 fn did_you_mean(suggested: Vec<String>) -> Option<String> {
     (!suggested.is_empty()).then(|| format!("did you mean {}?", suggested.join(" or ")))
 }
@@ -213,6 +220,8 @@ mod tests {
         }
         let chat = "give --max-new-tokens; `aludel chat --help` lists what there is";
         check(&["chat", "--max-tokens", "9"], "--max-tokens", "`aludel chat` has no such option", chat);
+        let batch = "`aludel chat --help` lists what there is";
+        check(&["chat", "--batch-size", "9"], "--batch-size", "`aludel chat` has no such option", batch);
         let curate = "give --input; `aludel curate --help` lists what there is";
         check(&["curate", "--data", "a"], "--data", "`aludel curate` has no such option", curate);
         let train = "`aludel train --help` lists what there is";
