@@ -147,7 +147,7 @@ impl Scope {
     /// Whether the command reads a setting, or the setting that this one is a part of.
     fn reads(&self, key: &str) -> bool {
         let is_in = |read: &&str| key.strip_prefix(read).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.reads.iter().any(|list| list.iter().any(|read| is_in(&read)))
+        self.reads.iter().any(|list| list.iter().any(is_in))
     }
 
     /// What is wrong with an assignment of a setting that exists and that the command does not read; the flags are those that it has.

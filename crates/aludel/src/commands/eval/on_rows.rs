@@ -13,7 +13,7 @@ use aludel_distill::settings::Recipe;
 
 /// Loss and perplexity on data files.
 pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let found = with_progress(recipe, &held_out_loss)?;
+    let found = with_progress(recipe, held_out_loss)?;
     warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
     if let Some(known @ 1..) = found.known {
         tracing::warn!(
@@ -41,7 +41,7 @@ pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow
 
 /// The divergence of a model from `distill.teacher` on data files.
 pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let found = with_progress(recipe, &divergence::kl_to_teacher)?;
+    let found = with_progress(recipe, divergence::kl_to_teacher)?;
     found.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
     if json {
@@ -61,7 +61,7 @@ pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) 
 /// Nothing is written, so that a signal ends it at once, like any command that is not resumed.
 fn with_progress<T>(
     recipe: &Recipe,
-    evaluate: &dyn Fn(&Recipe, &dyn Fn(RowsProgress)) -> aludel_distill::Result<T>,
+    evaluate: impl Fn(&Recipe, &dyn Fn(RowsProgress)) -> aludel_distill::Result<T>,
 ) -> anyhow::Result<T> {
     let mut recipe = recipe.clone();
     fetch_named(&mut recipe)?;
