@@ -140,8 +140,7 @@ impl File {
         self.tensors.iter().map(|entry| self.view(entry))
     }
 
-    /// Gives the memory of a tensor that was read back to the system, since mapped bytes count as the process's memory from their
-    /// first use on. They can be read again.
+    /// Gives the memory of a tensor back to the system: mapped bytes that were read count as the process's. They can be read again.
     pub fn release(&self, name: &str) {
         if let Some(index) = self.index.get(name) {
             let (part, entry) = &self.tensors[*index];
