@@ -106,11 +106,10 @@ impl ExcludedRows {
         if kept == rows {
             return None;
         }
-        let usual = length_that_keeps(KEPT_SHARE, lengths);
-        let wanted = if usual > max_length { usual } else { length_that_keeps(1.0, lengths) };
+        let [usual, longest] = [KEPT_SHARE, 1.0].map(|share| length_that_keeps(share, lengths));
         let most = bounds.memory.map_or(bounds.positions, |memory| memory.min(bounds.positions));
-        // A round number where there is one.
-        let instead = [wanted.next_power_of_two(), wanted, most].into_iter().find(|&length| length <= most);
+        // All rows if that is possible, else nearly all.
+        let instead = [longest, usual, most].into_iter().find(|&length| length <= most);
         let instead = instead.map(|length| (length, kept_by(length))).filter(|&(_, other)| other > kept);
         let by_memory = is_auto && max_length < usual.min(bounds.positions);
         Some(ExcludedRows { purpose, rows, too_long: rows - kept, max_length, by_memory, instead })
@@ -121,7 +120,7 @@ impl ExcludedRows {
         self.too_long as f64 / self.rows.max(1) as f64
     }
 
-    /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 8192 keeps 143".
+    /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 6000 keeps 143".
     pub fn describe(&self) -> String {
         let instead = self.instead().map(|instead| format!("; {instead}")).unwrap_or_default();
         format!("{} left out, longer than {}{instead}", self.counts(), self.limit())
@@ -212,10 +211,10 @@ mod tests {
         let [left_out] = left_out.as_slice() else { panic!("{left_out:?}") };
         assert_eq!(
             left_out.describe(),
-            "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
+            "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 300 keeps all"
         );
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
-        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 continues to evaluate without these rows"), "{error}");
+        assert!(error.ends_with("; --max-length 300 keeps all, or --set data.max_rows_left_out=0.67 continues to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> =
             ExcludedRows::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.describe()).collect();
@@ -248,7 +247,7 @@ mod tests {
             .collect();
         assert_eq!(
             told(&lengths, 2048, false, EVERY).unwrap(),
-            "72 of 144 rows (50%) left out, longer than train.max_length = 2048; --max-length 8192 keeps 143"
+            "72 of 144 rows (50%) left out, longer than train.max_length = 2048; --max-length 6000 keeps 143"
         );
         assert_eq!(told(&lengths, 9000, false, EVERY), None);
         let small = Bounds { memory: Some(4096), ..EVERY };
@@ -260,7 +259,7 @@ mod tests {
         let long = Bounds { positions: 131_072, memory: None };
         assert_eq!(
             told(&lengths, 6000, true, long).unwrap(),
-            "1 of 144 rows (less than 1%) left out, longer than train.max_length = 6000; --max-length 16384 keeps all"
+            "1 of 144 rows (less than 1%) left out, longer than train.max_length = 6000; --max-length 9000 keeps all"
         );
         assert_eq!(
             told(&[10, 20], 15, false, Bounds { positions: 30, memory: None }).unwrap(),
@@ -276,7 +275,7 @@ mod tests {
         assert_eq!(
             error,
             "1 of 3 rows (33%) is longer than train.max_length = 20: at most 20% of the rows may be left out \
-             (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 continues to train \
+             (data.max_rows_left_out = 0.2); --max-length 30 keeps all, or --set data.max_rows_left_out=0.34 continues to train \
              without these rows"
         );
         recipe.data.max_rows_left_out = 0.34;

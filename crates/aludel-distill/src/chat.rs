@@ -1,6 +1,7 @@
 //! Questions in, answers out: template, generation, streamed text, reasoning split from the answer. Chat and the demo are its
 //! clients; sampling itself is left to the engine.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,7 +64,7 @@ pub struct Usage {
 
 impl ChatModel {
     /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. `inputs` is what the
-    /// template is told.
+    /// template is told, and `tell` hears how many weights of how many are read.
     ///
     /// # Errors
     /// Whatever is wrong with them; a model without a chat template.
@@ -72,8 +73,13 @@ impl ChatModel {
         adapter: Option<&Path>,
         settings: &StudentSettings,
         inputs: TemplateInputs,
+        tell: &dyn Fn(u64, u64),
     ) -> Result<ChatModel> {
-        let mut model = LoadedModel::open(model, adapter, settings, inputs, CONTEXT_TOKENS)?;
+        let watch = |done, total| {
+            tell(done, total);
+            ControlFlow::Continue(())
+        };
+        let mut model = LoadedModel::open(model, adapter, settings, inputs, CONTEXT_TOKENS, &watch)?;
         let engine = model.engine(model.decoder.max_positions(), TOKENS_PER_PASS);
         Ok(ChatModel { model, engine })
     }

@@ -44,6 +44,10 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] aludel_text::Error),
 
+    /// What is wrong beside the first of them, where all of it shows at once.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
+
     /// The caller cancelled the work before there was a result to keep.
     #[error("stopped, with nothing to keep; run the command again")]
     Stopped,
@@ -96,11 +100,14 @@ pub enum Error {
 
     /// A run folder that already holds a run.
     #[error(
-        "{path}: this folder already holds a run; continue it with --resume, or give another --output-dir to keep both"
+        "{path}: this folder already holds a run; continue it with `aludel train --output-dir {typed} --resume`, or give another --output-dir to keep \
+         both"
     )]
     RunExists {
         /// The folder.
         path: PathBuf,
+        /// The folder as a shell takes it.
+        typed: String,
     },
 
     /// A run that is resumed with another recipe.
@@ -283,6 +290,20 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, and what would be right.
         reason: String,
+    },
+
+    /// An adapter that is part of the model already.
+    #[error(
+        "{model}: the adapter {adapter} is merged into this model already, and would be applied twice; use the model without the adapter, or \
+         give the base model that the adapter was trained on{base}"
+    )]
+    AlreadyMerged {
+        /// The model.
+        model: PathBuf,
+        /// The adapter.
+        adapter: PathBuf,
+        /// The base model, after a colon, where the adapter names it.
+        base: String,
     },
 
     /// Results of different tasks.

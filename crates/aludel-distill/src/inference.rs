@@ -1,6 +1,7 @@
 //! A model with its adapter, text and end tokens, ready to generate: what chat, demo, evaluation and sample answers share. Which
 //! prompts run is theirs; tokens become text in `text_stream`.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::learner::{context, weight_format};
 use crate::merge::adapter_text;
 use crate::settings::{StudentSettings, TemplateInputs};
+use crate::training_facts::refuse_merged;
 
 /// A model, loaded.
 pub(crate) struct LoadedModel {
@@ -39,22 +41,25 @@ pub(crate) struct Prompt {
 
 impl LoadedModel {
     /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. A sequence gets at most `context_tokens` positions,
-    /// or as many as the model has. `inputs` is what the template is told.
+    /// or as many as the model has. `inputs` is what the template is told. `watch` hears how many weights of how many are read, and may break
+    /// it off.
     ///
     /// # Errors
-    /// Whatever is wrong with them; a model without a chat template.
+    /// Whatever is wrong with them; a model without a chat template; and that `watch` broke off.
     pub(crate) fn open(
         model: &Path,
         adapter: Option<&Path>,
         settings: &StudentSettings,
         inputs: TemplateInputs,
         context_tokens: usize,
+        watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<LoadedModel> {
         let student = Student::open(model)?;
+        adapter.map_or(Ok(()), |adapter| refuse_merged(&student.path, adapter))?;
         let mut ctx = context(settings)?;
         let positions = student.config.max_position_embeddings.min(context_tokens);
         let format = weight_format(settings.dtype, settings.quantize);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, positions)?;
+        let decoder = Decoder::load_watched(&mut ctx, &student.config, &student.weights, format, positions, watch)?;
         let text = match adapter {
             Some(folder) => adapter_text(&student, folder)?,
             None => student.text.clone(),

@@ -26,6 +26,7 @@ use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, Student
 use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
 use crate::teacher::{Loading, Teacher};
 use crate::token_init::mean;
+use crate::training_facts::refuse_merged;
 use pass::{plan_pass, run_pass};
 
 /// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
@@ -132,6 +133,9 @@ impl Learner {
         checkpoint: Option<&Path>,
         watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<Learner> {
+        if let (None, Some(adapter)) = (checkpoint, &recipe.train.init_adapter) {
+            refuse_merged(&student.path, adapter)?;
+        }
         let format = format_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
         // Where the data decides it, a table for one position is replaced later: see `reach`.
@@ -440,6 +444,14 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
     f64::from(largest) + sum.ln()
+}
+
+/// What of a recipe does not fit a student, and shows without its weights.
+///
+/// # Errors
+/// Rows longer than its positions, and weights in their file's quantisation.
+pub(crate) fn check_to_train(student: &Student, recipe: &Recipe) -> Result<()> {
+    format_to_train(student, recipe).map(drop)
 }
 
 /// How weights are held that a recipe trains on.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::trained_prompts::TrainedPrompts;
-use crate::training_facts::TrainingFacts;
+use crate::training_facts::{TrainingFacts, refuse_merged};
 
 /// How a merged model is stored.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ pub fn default_dtype(student: &Student) -> Result<Dtype> {
 /// adds what else the folder is to hold, before it appears in its place.
 ///
 /// # Errors
-/// The folder is not empty, a tensor is missing, or the disk is full; then nothing is left behind.
+/// The folder is not empty, the adapter is merged already, a tensor is missing, or the disk is full; then nothing is left behind.
 pub fn merge(
     student: &Student,
     adapter_folder: &Path,
@@ -62,6 +62,7 @@ pub fn merge(
     complete: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<()> {
     let target = folder;
+    refuse_merged(&student.path, adapter_folder)?;
     let mut ctx = Context::cpu(1);
     let adapter = Adapter::load(&mut ctx, &student.config, adapter_folder)?;
     let text = adapter_text(student, adapter_folder)?;
@@ -85,6 +86,7 @@ pub fn merge(
         tensors.iter().map(|(name, (_, shape))| TensorSpec::new(*name, dtype, shape.as_slice())).collect();
     // The model that is merged knows what its adapter's run was trained on, and what an earlier merge was.
     let known = TrainedPrompts::of_both(&student.path, Some(adapter_folder))?;
+    let facts = TrainingFacts::of_merged(&student.path, adapter_folder)?;
     let weights = |shape: &[usize]| shape.iter().product::<usize>() as u64;
     let (mut done, total) = (0, tensors.values().map(|(_, shape)| weights(shape)).sum());
     tell(0, total);
@@ -105,9 +107,7 @@ pub fn merge(
         if let Some(known) = &known {
             known.write(folder)?;
         }
-        if let Some(facts) = TrainingFacts::read(adapter_folder)? {
-            facts.write(folder)?;
-        }
+        facts.write(folder)?;
         complete(folder).map_err(|reason| Error::Output { path: target.to_owned(), reason })
     })
 }

@@ -36,7 +36,7 @@ use crate::training_facts::{TrainedOn, TrainingFacts};
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
-use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, check_pair, load_learner};
+use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, check_pair, load_learner, with_others};
 use step_rows::{StepRows, is_on_policy};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
@@ -60,9 +60,9 @@ fn train_from_start(
 ) -> Result<Summary> {
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let mut claimed = ClaimedFolder::new(recipe, resume)?;
+    let mut claimed = ClaimedFolder::new(recipe, resume).map_err(|refused| with_others(refused, recipe))?;
     observe(Event::Stage(Stage::Opening));
-    let opened = OpenedStudent::new(&claimed, &watch, observe)?;
+    let opened = OpenedStudent::new(&claimed, &watch, observe).map_err(|refused| with_others(refused, recipe))?;
     let resumed = Resumed::find(&claimed)?;
     if let Some(summary) = resumed.complete(&claimed)? {
         observe(Event::Complete(&summary));

@@ -1,10 +1,11 @@
 //! How an adapter was trained, as far as its use depends on that: a small file in its folder, which a model that is merged from it gets, too.
 //! What is warned of is decided here; how it is told is the caller's matter.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_data::token_cache::Outcomes;
-use aludel_formats::atomic;
+use aludel_formats::{atomic, peft};
 use serde::{Deserialize, Serialize};
 
 use crate::base_model::AdapterStudent;
@@ -20,7 +21,7 @@ const REASONS: f64 = 0.5;
 const HARDLY: f64 = 0.1;
 
 /// `aludel_training.json`. A field that is added needs a default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingFacts {
     /// How the base's weights were held.
@@ -29,6 +30,9 @@ pub struct TrainingFacts {
     pub rows: u64,
     /// Rows among them with reasoning that is trained on.
     pub rows_with_reasoning: u64,
+    /// Of a merged model: the hashes of the weights of all adapters that are merged into it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub merged_adapters: Vec<String>,
 }
 
 /// What an adapter was trained on: its student, and how.
@@ -48,7 +52,12 @@ impl TrainedOn {
 impl TrainingFacts {
     /// Those of a run.
     pub fn new(quantize: Quantize, outcomes: &Outcomes) -> TrainingFacts {
-        TrainingFacts { quantize, rows: outcomes.rows, rows_with_reasoning: outcomes.reasoning }
+        TrainingFacts {
+            quantize,
+            rows: outcomes.rows,
+            rows_with_reasoning: outcomes.reasoning,
+            merged_adapters: Vec::new(),
+        }
     }
 
     /// Writes them into the folder of an adapter or of a merged model.
@@ -86,6 +95,16 @@ impl TrainingFacts {
             Some(adapter) => TrainingFacts::read(adapter),
             None => TrainingFacts::read(model),
         }
+    }
+
+    /// Those of a model that an adapter is merged into: what the adapter tells of its training, and all that the model then contains.
+    ///
+    /// # Errors
+    /// As [`TrainingFacts::read`], and the adapter's weights cannot be read.
+    pub(crate) fn of_merged(model: &Path, adapter: &Path) -> Result<TrainingFacts> {
+        let earlier = TrainingFacts::read(model)?.unwrap_or_default().merged_adapters;
+        let merged_adapters = earlier.into_iter().chain([weights_hash(adapter)?]).collect();
+        Ok(TrainingFacts { merged_adapters, ..TrainingFacts::read(adapter)?.unwrap_or_default() })
     }
 
     /// What an adapter has to do with weights that are held in this way, where it was trained on others.
@@ -138,6 +157,38 @@ impl TrainingFacts {
     }
 }
 
+/// Refuses a model that an adapter was merged into already: with the adapter on it, what was learnt would count twice.
+///
+/// # Errors
+/// [`Error::AlreadyMerged`], and what cannot be read of either.
+pub fn refuse_merged(model: &Path, adapter: &Path) -> Result<()> {
+    let merged = TrainingFacts::read(model)?.unwrap_or_default().merged_adapters;
+    if merged.is_empty() || !merged.contains(&weights_hash(adapter)?) {
+        return Ok(());
+    }
+    let base = AdapterStudent::read(adapter)?.map(|student| student.model().display().to_string());
+    let base = base.or(peft::read(adapter)?.config.base_model_name_or_path);
+    Err(Error::AlreadyMerged {
+        model: model.to_owned(),
+        adapter: adapter.to_owned(),
+        base: base.map(|base| format!(": {base}")).unwrap_or_default(),
+    })
+}
+
+/// Of the weights alone: whatever an adapter is called, it adds the same.
+fn weights_hash(adapter: &Path) -> Result<String> {
+    let path = adapter.join(peft::WEIGHTS_FILE_NAME);
+    let mut hasher = blake3::Hasher::new();
+    let mut take = |piece: &[u8]| {
+        hasher.update(piece);
+        ControlFlow::Continue(())
+    };
+    // It never breaks off.
+    let _ = aludel_files::read_in_pieces(&path, &mut take)
+        .map_err(aludel_formats::Error::io(&path, "read the adapter's weights"))?;
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,11 +197,16 @@ mod tests {
     fn the_facts_come_back_and_a_folder_without_them_tells_nothing() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(TrainingFacts::read(folder.path()).unwrap(), None);
-        let facts = TrainingFacts { quantize: Quantize::AsIs, rows: 7, rows_with_reasoning: 3 };
+        let facts = TrainingFacts {
+            quantize: Quantize::AsIs,
+            rows: 7,
+            rows_with_reasoning: 3,
+            merged_adapters: vec!["0123456789abcdef".to_owned()],
+        };
         facts.write(folder.path()).unwrap();
         let path = folder.path().join(TRAINING_FILE_NAME);
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"as-is\""));
-        assert_eq!(TrainingFacts::read(folder.path()).unwrap(), Some(facts));
+        assert_eq!(TrainingFacts::read(folder.path()).unwrap(), Some(facts.clone()));
         assert_eq!(TrainingFacts::of(Path::new("/nowhere"), Some(folder.path())).unwrap(), Some(facts));
         assert_eq!(TrainingFacts::of(Path::new("/nowhere"), None).unwrap(), None);
         std::fs::write(&path, "{\"later\": 1}").unwrap();

@@ -56,6 +56,14 @@ impl Files {
         }
     }
 
+    /// Gives the memory of all bytes back, which can be read again.
+    pub(crate) fn release_all(&self) {
+        match self {
+            Files::Folder(weights) => weights.release_all(),
+            Files::Gguf(file) => file.release_all(),
+        }
+    }
+
     /// The names of all tensors, as the file has them.
     pub(crate) fn names(&self) -> Vec<&str> {
         match self {

@@ -63,6 +63,11 @@ impl Weights {
         Ok(Tensor { offset, folder_offset, _pages: Some(Pages { files: &self.files, name }), ..tensor })
     }
 
+    /// Gives the memory of the files back once a model was read: each tensor gives its own, but not what was read of its neighbours.
+    pub(crate) fn release_all(&self) {
+        self.files.release_all();
+    }
+
     /// How most of the weights are stored: the type of the first linear of the first layer.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
 }
 
 /// A command and all below it, each with how it is typed.
-fn walk(command: &clap::Command, path: &str, see: &mut dyn FnMut(&clap::Command, &str)) {
+pub(crate) fn walk(command: &clap::Command, path: &str, see: &mut dyn FnMut(&clap::Command, &str)) {
     see(command, path);
     for below in command.get_subcommands() {
         walk(below, &format!("{path} {}", below.get_name()), see);

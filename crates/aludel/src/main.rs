@@ -26,6 +26,7 @@ use clap::ColorChoice;
 use clap::error::ErrorKind;
 use cli::Command;
 use console::Console;
+use progress::Progress;
 use report::Outcome;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,7 +87,30 @@ fn end_on_signals(command: &Command) -> anyhow::Result<()> {
     }
 }
 
+/// Whether a command may take long and nobody types meanwhile: it then breaks its own silence.
+fn may_take_long(command: &Command) -> bool {
+    match command {
+        Command::Trace(_)
+        | Command::Plan(_)
+        | Command::Curate(_)
+        | Command::Compare(_)
+        | Command::Train(_)
+        | Command::Eval(_)
+        | Command::Demo(_)
+        | Command::Merge(_)
+        | Command::Tasks(_)
+        | Command::Cache(_)
+        | Command::Inspect(_)
+        | Command::Logits(_)
+        | Command::Gradients(_)
+        | Command::Bench(_)
+        | Command::Doctor(_) => true,
+        Command::Chat(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => false,
+    }
+}
+
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
+    let _shown = may_take_long(command).then(Progress::of_the_process);
     match command {
         Command::Trace(args) => commands::trace::run(args, console),
         Command::Plan(args) => commands::plan::run(args, console),
@@ -107,5 +131,48 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Schema => commands::schema::run(console),
         Command::Completions(args) => commands::completions::run(args, cli::command(), console),
         Command::Man(args) => commands::man::run(args, cli::command(), console),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    /// Each command, with the least that it takes.
+    #[test]
+    fn every_command_that_may_take_long_breaks_its_silence() {
+        let (long, short) = (true, false);
+        let lines = [
+            (long, "trace --recipe r"),
+            (long, "plan trace --recipe r"),
+            (long, "curate --input a --output-dir o"),
+            (long, "cache --output-dir o"),
+            (long, "train --recipe r"),
+            (long, "merge --adapter a --output-dir o"),
+            (long, "eval --model m --tasks t --output-dir o"),
+            (long, "eval --loss --model m --data d"),
+            (long, "compare a b --output-dir o"),
+            (long, "demo"),
+            (long, "tasks list"),
+            (long, "inspect --student s --data d"),
+            (long, "logits --model m --ids 1 --output o"),
+            (long, "gradients --model m --adapter a --ids 1 --output o"),
+            (long, "bench train --student s"),
+            // Somebody types, or waits for a word that streams.
+            (short, "chat --model m"),
+            (short, "schema"),
+            (short, "completions bash"),
+            (short, "man --output-dir o"),
+        ];
+        let mut left: Vec<String> =
+            cli::Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for (is_long, line) in lines {
+            let words = std::iter::once("aludel").chain(line.split(' '));
+            let parsed = cli::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(may_take_long(&parsed.command), is_long, "{line}");
+            left.retain(|name| Some(name.as_str()) != line.split(' ').next());
+        }
+        assert!(left.is_empty(), "not in the list: {left:?}");
     }
 }

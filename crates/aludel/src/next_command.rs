@@ -1,5 +1,6 @@
 //! The command that is suggested after another one, on the way from data to a trained student. Paths are quoted for the shell.
 
+use crate::provenance::current_provenance;
 use crate::shell_path::{python_quoted, shell_quoted};
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::settings::{DataSettings, Quantize, Recipe, StudentSettings};
@@ -17,6 +18,21 @@ const USUAL_STUDENT: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// The same where rows have tools, which the template of the usual student drops.
 const STUDENT_WITH_TOOLS: &str = "hf:Qwen/Qwen2.5-0.5B-Instruct";
+
+/// What was typed, to be typed again.
+pub(crate) fn as_typed() -> String {
+    typed(&current_provenance().command)
+}
+
+fn typed(words: &[String]) -> String {
+    words.iter().map(|word| shell_word(Path::new(word))).collect::<Vec<_>>().join(" ")
+}
+
+/// What goes on with the training that was typed, whether it has begun its folder or not.
+pub(crate) fn resumed(typed_words: &[String]) -> String {
+    let resume = if typed_words.iter().any(|word| word == "--resume") { "" } else { " --resume" };
+    typed(typed_words) + resume
+}
 
 /// After collecting, or writing out what was collected: a training set of it.
 pub(crate) fn after_collecting(store: &Path) -> String {
@@ -107,6 +123,11 @@ pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &D
     Some([evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")])
 }
 
+/// After the loss of an adapter: a model of its own.
+pub(crate) fn after_loss(adapter: &Path) -> String {
+    format!("aludel merge --adapter {} --output-dir merged", shell_quoted(adapter))
+}
+
 /// After caching a teacher: training on what it said.
 pub(crate) fn after_caching(recipe: &Recipe, folder: &Path) -> String {
     let student = recipe.student.model.as_deref().map_or_else(|| USUAL_STUDENT.to_owned(), shell_quoted);
@@ -153,6 +174,15 @@ mod tests {
         );
         let curated = "aludel curate --input '/stores/my traces.db' --output-dir curated";
         assert_eq!(after_collecting(Path::new("/stores/my traces.db")), curated);
+    }
+
+    #[test]
+    fn a_stopped_training_is_typed_with_resume() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let train = "aludel train --data a.jsonl --output-dir run --resume";
+        assert_eq!(resumed(&words("aludel train --data a.jsonl --output-dir run")), train);
+        assert_eq!(resumed(&words(train)), train);
+        assert_eq!(typed(&["aludel".to_owned(), "my rows.jsonl".to_owned()]), "aludel 'my rows.jsonl'");
     }
 
     #[test]

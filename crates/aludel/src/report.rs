@@ -154,15 +154,29 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
         }
         return lines.text;
     }
-    let with_help = error.downcast_ref::<ErrorWithHelp>();
-    let mut said = error.to_string();
+    if let Some(aludel_distill::Error::Several(errors)) = error.downcast_ref() {
+        for error in errors {
+            if !lines.text.is_empty() {
+                lines.text.push('\n');
+            }
+            one_error(anyhow::Chain::new(error), None, &mut lines);
+        }
+        return lines.text;
+    }
+    one_error(error.chain(), error.downcast_ref(), &mut lines);
+    lines.text
+}
+
+/// An error with its causes.
+fn one_error(mut chain: anyhow::Chain<'_>, with_help: Option<&ErrorWithHelp>, lines: &mut ErrorLines<'_>) {
+    let mut said = chain.next().map(ToString::to_string).unwrap_or_default();
     let told = ErrorParts::of(&said, with_help.is_none());
     lines.error(told.what);
     if let Some(reason) = told.reason {
         lines.because(reason);
     }
     let mut mends: Vec<String> = told.mend.map(str::to_owned).into_iter().collect();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
+    for cause in chain.map(ToString::to_string) {
         // Many errors repeat their source's words in their own, or the file that was named already.
         if !said.contains(&cause) {
             let file = said.split_once(": ").map(|(file, _)| format!("{file}: "));
@@ -175,7 +189,6 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     }
     mends.extend(with_help.map(|with_help| with_help.help.clone()));
     mends.iter().for_each(|mend| lines.help(mend));
-    lines.text
 }
 
 /// What an error says, taken apart. Errors are written as "what: reason; mend".
@@ -295,6 +308,19 @@ mod tests {
             "error: b\nbecause: cannot be saved: disk full\n",
         );
         check(&anyhow!("c").context("b").context("a"), "error: a\nbecause: b\nbecause: c\n");
+    }
+
+    #[test]
+    fn several_errors_are_told_one_by_one() {
+        use aludel_distill::Error;
+        let exists = |path: &str, typed: &str| Error::RunExists { path: path.into(), typed: typed.to_owned() };
+        let (run, other) = (exists("/runs/my run", "'/runs/my run'"), exists("/runs/b", "/runs/b"));
+        check(
+            &anyhow::Error::new(Error::Several(vec![run, other])),
+            "error: /runs/my run\nbecause: this folder already holds a run\nhelp: continue it with `aludel train --output-dir '/runs/my run' \
+             --resume`, or give another --output-dir to keep both\n\nerror: /runs/b\nbecause: this folder already holds a run\nhelp: continue \
+             it with `aludel train --output-dir /runs/b --resume`, or give another --output-dir to keep both\n",
+        );
     }
 
     #[test]

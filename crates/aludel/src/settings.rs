@@ -1,6 +1,8 @@
 //! Where a recipe's values come from: the recipe file, then flags, then `--set`, each overriding what came before.
 //! They are merged as one TOML table, whose meaning is checked in `aludel_distill::settings`; this file only remembers
-//! where each value was written, so that a message can point at it.
+//! where each value was written, so that a message can point at it. `scope` says which settings a command reads.
+
+pub(crate) mod scope;
 
 use crate::report::ErrorWithHelp;
 use aludel_distill::settings::{
@@ -11,6 +13,7 @@ use aludel_hub::is_hub_name;
 use aludel_text::Date;
 use anyhow::Context as _;
 use clap::Args;
+use scope::Scope;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -52,6 +55,8 @@ impl QuantizeArgs {
 #[derive(Debug, Default)]
 pub(crate) struct Flags {
     given: Vec<Assignment>,
+    /// The settings that the command has flags for, given or not.
+    known: Vec<(String, String)>,
 }
 
 /// Of a key or a value that a mend repeats, in letters.
@@ -99,7 +104,14 @@ impl Flags {
         self.value(flag, key, is_given.then_some(Value::Boolean(true)))
     }
 
+    /// A flag that is none of a setting, for what this setting is in other commands.
+    pub(crate) fn instead(mut self, flag: &str, key: &str) -> Self {
+        self.known.push((key.to_owned(), flag.to_owned()));
+        self
+    }
+
     fn value(mut self, flag: &str, key: &str, value: Option<Value>) -> Self {
+        self.known.push((key.to_owned(), flag.to_owned()));
         if value.is_some() {
             self.given.push(Assignment { key: key.to_owned(), value, origin: flag.to_owned(), notice: None });
         }
@@ -119,22 +131,25 @@ pub(crate) fn instruction_set_of_the_environment() -> Option<String> {
 /// accepted without effect are logged.
 ///
 /// # Errors
-/// The recipe file cannot be read, or [`Problems`], each with the place where the value was given.
-pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+/// The recipe file cannot be read, or [`Problems`], each with the place where the value was given; among them `--set` of what the command
+/// does not read.
+pub(crate) fn resolve(args: &RecipeArgs, flags: Flags, scope: &Scope) -> anyhow::Result<Recipe> {
     let mut origins = BTreeMap::new();
     let (mut table, mut notices, mut problems) = match &args.recipe {
         Some(path) => read_file(path, &mut origins)?,
         None => Default::default(),
     };
-    let assignments =
-        args.assignments.iter().filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok());
+    let assignments = args.assignments.iter();
+    let assignments: Vec<Assignment> =
+        assignments.filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok()).collect();
+    problems.extend(assignments.iter().filter_map(|given| scope.refused(given, &flags)));
     let own = instruction_set_of_the_environment().map(|name| Assignment {
         key: "student.instruction_set".to_owned(),
         value: Some(Value::String(name)),
         origin: INSTRUCTION_SET.to_owned(),
         notice: None,
     });
-    for assignment in own.into_iter().chain(flags.given).chain(assignments.collect::<Vec<_>>()) {
+    for assignment in own.into_iter().chain(flags.given).chain(assignments) {
         assign(&mut table, &assignment);
         if let Some(notice) = assignment.notice {
             origins.insert(notice.key.clone(), assignment.origin.clone());
@@ -153,6 +168,14 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     }
     make_absolute(&mut recipe)?;
     Ok(recipe)
+}
+
+/// [`resolve`] for a command that takes neither a recipe nor `--set`.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_flags(flags: Flags) -> anyhow::Result<Recipe> {
+    resolve(&RecipeArgs::default(), flags, &scope::TRAIN)
 }
 
 /// Sets the date for chat templates if the recipe has none: the current date (in UTC).

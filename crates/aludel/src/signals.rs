@@ -1,9 +1,10 @@
 //! SIGTERM and Ctrl-C. A command that saves its progress is asked to stop by the first signal and ended by the second: it exits with 75,
 //! since it can be resumed. Any other command is ended by the first: it exits with 130 (Ctrl-C) or 143 (SIGTERM), like in shells.
 
+use crate::next_command::as_typed;
 use aludel_formats::atomic;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 const SIGNALS: [i32; 2] = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
 const STOPPED: i32 = 75;
@@ -30,7 +31,7 @@ pub(crate) fn end_on_signals() -> anyhow::Result<()> {
         // Nothing is put into place from here on.
         let _abandoned = atomic::abandon();
         crate::progress::end_line();
-        tracing::warn!("interrupted: no incomplete output is left; the same command starts again");
+        tracing::warn!("interrupted: no incomplete output is left; start again with: {}", as_typed());
         signal_hook::low_level::exit(ENDED_BY + signal);
     })?;
     Ok(())
@@ -43,14 +44,20 @@ pub(crate) fn let_end() {
     }
 }
 
-/// A flag that the first SIGTERM or Ctrl-C sets; the second ends the process.
-pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    listen(None)
+/// A flag that the first SIGTERM or Ctrl-C sets; the second ends the process. The first is answered at once, since what is under way may
+/// take a while to end. `continued_with` is the command that goes on with what was kept.
+pub(crate) fn stop_on_signals(continued_with: String) -> anyhow::Result<Arc<AtomicBool>> {
+    listen(Some("stopping as soon as what is being computed ends; a second signal ends at once"), continued_with)
 }
 
-/// As [`stop_on_signals`], and says at once that the signal was heard: what is under way may take a while to end.
-pub(crate) fn stop_on_signals_aloud(under_way: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
-    listen(Some(under_way))
+/// As [`stop_on_signals`], for a command that says itself what it waits for.
+pub(crate) fn stop_on_signals_quietly(continued_with: String) -> anyhow::Result<Arc<AtomicBool>> {
+    listen(None, continued_with)
+}
+
+/// Says how a stopped command goes on. What was kept is said before.
+pub(crate) fn tell_how_to_continue() {
+    tracing::info!("continue with: {}", as_typed());
 }
 
 /// Has SIGTERM end a conversation: the terminal is left as it was found, since a line that is being typed has changed how it behaves, and
@@ -79,7 +86,12 @@ pub(crate) fn end_conversation_on_sigterm() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
+fn listen(answer: Option<&'static str>, continued_with: String) -> anyhow::Result<Arc<AtomicBool>> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    // Commands that are made of others listen once.
+    if let Some(stop) = STOP.get() {
+        return Ok(Arc::clone(stop));
+    }
     let (stop, is_ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for signal in SIGNALS {
         // A terminal that takes nothing more would keep the thread from ending the process: one more signal does.
@@ -91,16 +103,16 @@ fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
     // It ends with the process.
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         heard();
-        if let Some(under_way) = under_way {
-            tracing::info!("stopping as soon as {under_way} ends; a second signal ends at once");
+        if let Some(answer) = answer {
+            tracing::info!("{answer}");
         }
         heard();
         is_ending.store(true, Ordering::Relaxed);
         crate::progress::end_line();
-        tracing::info!("ended at once; what was kept before stays, and the same command continues from there");
+        tracing::info!("ended at once; what was kept before stays; continue with: {continued_with}");
         signal_hook::low_level::exit(STOPPED);
     })?;
-    Ok(stop)
+    Ok(Arc::clone(STOP.get_or_init(|| stop)))
 }
 
 /// Waits for the next signal, and says which it was.

@@ -281,6 +281,8 @@ fn runs_that_cannot_be_resumed() {
     };
     fs::copy(workshop.path("run/recipe.toml"), workshop.path("recipe.toml")).unwrap();
     let mut said = resume(&[]);
+    // All that shows before rows are read is told at once.
+    said += &resume(&["--data", "rows.jsonl", "missing.jsonl", "--max-length", "9999"]);
     said += &resume(&["--resume", "--lora-r", "4", "--learning-rate", "1e-3"]);
     // The state after a kill: a checkpoint, and no adapter yet. Then each file is damaged in turn and repaired again.
     fs::remove_dir_all(workshop.path("run/adapter")).unwrap();

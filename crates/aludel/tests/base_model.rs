@@ -137,6 +137,50 @@ fn merge_finds_the_student_wherever_the_adapter_lies() {
     assert!(said.contains("exit code: 1") && said.contains("has changed since"), "{said}");
 }
 
+/// By whatever command, and whatever the adapter is called: its weights would be added twice.
+#[test]
+fn an_adapter_is_not_applied_to_a_model_that_contains_it() {
+    let workshop = workshop();
+    train(&workshop, "student", "run", &[]);
+    let said = merge(&workshop, "run/adapter", &[]);
+    assert!(said.contains("exit code: 0"), "{said}");
+    mv(&workshop, "run/adapter", "mine");
+    mv(&workshop, "merged", "first");
+    workshop.write("tasks.jsonl", "{\"question\": \"1+1?\", \"answer\": \"2\"}\n");
+    let eval = ["eval", "--model", "first", "--adapter", "mine", "--max-new-tokens", "2"];
+    let again = train_args_of("first", "again", &["--init-adapter", "mine", "--max-steps", "1"]);
+    for typed in [
+        &["merge", "--adapter", "mine", "--student", "first", "--output-dir", "second"][..],
+        &["chat", "--model", "first", "--adapter", "mine", "--prompt", "1+1?"],
+        &[&eval[..], &["--tasks", "tasks.jsonl", "--output-dir", "out"]].concat(),
+        &["eval", "--loss", "--model", "first", "--adapter", "mine", "--data", "rows.jsonl"],
+        &again,
+    ] {
+        let said = workshop.run(typed);
+        for part in [
+            "exit code: 1\n",
+            "error: ",
+            "first\nbecause: the adapter ",
+            "mine is merged into this model already",
+            "student\n",
+        ] {
+            assert!(said.contains(part), "lacks {part:?}:\n{said}");
+        }
+    }
+    for left in ["second", "out", "again/adapter"] {
+        assert!(!workshop.path(left).exists(), "{left}");
+    }
+    // Another adapter that was trained on the merged model is merged into it, and then neither fits again.
+    train(&workshop, "first", "next", &[]);
+    let said = merge(&workshop, "next/adapter", &[]);
+    assert!(said.contains("exit code: 0"), "{said}");
+    mv(&workshop, "merged", "both");
+    for adapter in ["mine", "next/adapter"] {
+        let said = merge(&workshop, adapter, &["--student", "both"]);
+        assert!(said.contains("exit code: 1") && said.contains("is merged into this model already"), "{said}");
+    }
+}
+
 #[test]
 fn an_adapter_of_peft_s_names_its_base_itself() {
     let workshop = workshop();

@@ -219,6 +219,57 @@ fn wrong_settings_end_with_2_and_are_named_all_at_once() {
     assert_snapshot!("settings_no_built_in", workshop.run(&["inspect", "--recipe", "builtin:sead"]));
 }
 
+/// What a command does not read would have no effect, and is refused before any file is opened.
+#[test]
+fn settings_and_options_that_would_have_no_effect_are_refused() {
+    let workshop = Workshop::new();
+    let eval = ["eval", "--model", "m.gguf", "--tasks", "dice", "--output-dir", "out"];
+    let mut said = String::new();
+    for typed in [
+        [&eval[..], &["--set", "generate.max_new_tokens=64", "--set", "train.seed=1", "--set", "curate.verify=off"]]
+            .concat(),
+        vec!["eval", "--loss", "--model", "m.gguf", "--data", "rows.jsonl", "--set", "generate.temperature=0"],
+        vec!["eval", "--loss", "--model", "m.gguf", "--data", "rows.jsonl", "--limit", "10"],
+        vec!["eval", "--kl-to", "t.gguf", "--model", "m.gguf", "--data", "rows.jsonl", "--max-new-tokens", "10"],
+        vec![
+            "eval",
+            "--endpoint",
+            "http://127.0.0.1:9/v1",
+            "--tasks",
+            "dice",
+            "--output-dir",
+            "out",
+            "--set",
+            "trace.temperature=0",
+        ],
+        vec!["curate", "--input", "a.jsonl", "--output-dir", "out", "--set", "train.max_length=9"],
+        vec![
+            "cache",
+            "--teacher",
+            "t.gguf",
+            "--student",
+            "m.gguf",
+            "--data",
+            "a.jsonl",
+            "--output-dir",
+            "out",
+            "--set",
+            "lora.r=8",
+        ],
+        vec!["chat", "--model", "m.gguf", "--set", "trace.temperature=0"],
+        vec!["trace", "--prompts", "p.jsonl", "--set", "generate.top_k=5"],
+        vec!["plan", "trace", "--prompts", "p.jsonl", "--set", "data.files=b.jsonl"],
+        vec!["train", "--student", "m.gguf", "--set", "generate.top_k=5"],
+        vec!["inspect", "--student", "m.gguf", "--set", "curate.keep=all"],
+        vec!["bench", "train", "--student", "m.gguf", "--set", "train.max_length=64"],
+    ] {
+        let told = workshop.run(&typed);
+        assert!(told.contains("exit code: 2"), "{told}");
+        said += &(told + "\n");
+    }
+    assert_snapshot!("settings_without_effect", said);
+}
+
 #[test]
 fn settings_of_other_trainers_are_answered() {
     let workshop = Workshop::with_student();

@@ -393,11 +393,22 @@ fn two_folders_with_the_same_answers_are_noticed() {
     assert!(said.contains(" answers as before, letter for letter: check that it is not a copy"), "{said}");
     let said = workshop.run(&["compare", "before", "after", "--output-dir", "other"]);
     assert!(!said.contains("letter for letter"), "{said}");
+    assert!(!said.contains("no effect"), "{said}");
+    let more = ["--limit", "3", "--samples", "2", "--tasks", "dice"];
+    let said = workshop.run(&[&["compare", "before", "after", "--output-dir", "other"], &more[..]].concat());
+    let told = "WARN --tasks, --samples, --limit have no effect: all that is compared are results already";
+    assert!(said.contains(told), "{said}");
 }
 
 #[test]
 fn what_is_failed_becomes_the_next_prompts() {
     let workshop = workshop();
+    let of_traces = ["--keep", "shortest", "--set", "curate.min_length=3"];
+    let refused =
+        workshop.run(&[&["curate", "--only-failed", "after", "--output-dir", "next"], &of_traces[..]].concat());
+    assert!(refused.contains("exit code: 2") && refused.contains("error: --keep = shortest\n"), "{refused}");
+    assert!(refused.contains("error: --set = curate.min_length=3\nbecause: without --input only "), "{refused}");
+    assert!(!workshop.path("next").exists(), "{refused}");
     let said = workshop.run(&["curate", "--only-failed", "after", "--output-dir", "next"]);
     assert!(
         said.contains("120 prompts that the student gets wrong, in next/prompts.jsonl")

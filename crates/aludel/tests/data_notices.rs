@@ -236,3 +236,31 @@ fn refused_rows_are_counted_by_reason() {
     let place = |part: &str| trained.find(part).unwrap_or_else(|| panic!("lacks {part:?}:\n{trained}"));
     assert!(place("bad rows skipped: 3 (could not be encoded)") < place("bad rows skipped: 1 (could not be encoded)"));
 }
+
+/// Rows to evaluate on have the columns of those to train on: what is told of both is told once, and what is new of the second, too.
+#[test]
+fn what_inspect_tells_of_both_kinds_of_rows_is_told_once() {
+    let workshop = Workshop::with_student();
+    let row = |columns: &str| format!("{{\"prompt\": \"a\", \"response\": \"b\", {columns}}}\n");
+    workshop.write("rows.jsonl", &row("\"level\": 3"));
+    let count = |held_back: &str, line: &str| {
+        workshop.write("held-back.jsonl", &row(held_back));
+        let inspect = [
+            "inspect",
+            "--student",
+            "student",
+            "--data",
+            "rows.jsonl",
+            "--eval-data",
+            "held-back.jsonl",
+            "--rows",
+            "0",
+        ];
+        let said = workshop.run(&inspect);
+        assert!(said.contains("to evaluate on: 1 of 1 rows"), "{said}");
+        said.lines().filter(|told| *told == line).count()
+    };
+    assert_eq!(count("\"level\": 3", "columns not used: level"), 1);
+    assert_eq!(count("\"level\": 3, \"note\": 4", "columns not used: level"), 1);
+    assert_eq!(count("\"level\": 3, \"note\": 4", "columns not used: level, note"), 1);
+}

@@ -96,7 +96,10 @@ fn what_cannot_be_evaluated_is_refused_with_what_helps() {
     let unknown = task("gsm9k");
     assert!(unknown.contains("exit code: 1") && unknown.contains("gsm8k, math500, aime24, gpqa-diamond"), "{unknown}");
     let unanswered = task("unanswered.jsonl");
-    assert!(unanswered.contains("unanswered.jsonl, line 1\nbecause: the row has no right answer"), "{unanswered}");
+    assert!(
+        unanswered.contains("unanswered.jsonl, line 1\nbecause: 1 of 1 row has no reference answer"),
+        "{unanswered}"
+    );
     assert!(!workshop.path("out").exists(), "a refused command leaves nothing");
     workshop.json(&arguments("out", &[]));
     let other = said(&arguments("out", &["--temperature", "0.7"]));

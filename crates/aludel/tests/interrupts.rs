@@ -46,7 +46,12 @@ fn a_curation_that_is_interrupted_leaves_nothing_and_the_older_one_as_it_was() {
         let output = signalled(child, signal);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains("interrupted: no incomplete output is left; the same command starts again"), "{said}");
+        assert!(
+            said.contains(
+                "interrupted: no incomplete output is left; start again with: aludel curate --input traces.jsonl"
+            ),
+            "{said}"
+        );
         fs::remove_file(workshop.path("began")).unwrap();
         assert_eq!(names(&workshop), before);
         // The next signal comes while a finished curation exists.
@@ -82,4 +87,89 @@ fn a_merge_that_is_interrupted_leaves_all_of_its_folder_or_nothing() {
         }
     }
     assert!(!names(&workshop).iter().any(|name| name.starts_with(".aludel")), "{:?}", names(&workshop));
+}
+
+/// Waits until the command shows its progress: from then on signals are heard.
+#[cfg(target_os = "linux")]
+fn until_it_shows_progress(child: &mut Child) {
+    let threads = format!("/proc/{}/task", child.id());
+    let is_shown = || {
+        let tasks = fs::read_dir(&threads).into_iter().flatten().flatten();
+        tasks
+            .map(|task| fs::read_to_string(task.path().join("comm")))
+            .any(|name| name.is_ok_and(|name| name == "progress\n"))
+    };
+    while !is_shown() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// A loss is of no use before its end: the command that computes it is ended, and can be typed again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loss_that_is_interrupted_ends_at_once_with_the_command_to_type() {
+    let workshop = Workshop::with_student();
+    let row = |number: u32| json!({"prompt": format!("{number}?"), "response": "one more ".repeat(40)});
+    workshop.write("rows.jsonl", &(0..20_000).map(|number| format!("{}\n", row(number))).collect::<String>());
+    for more in [&["--loss"][..], &["--kl-to", "student"]] {
+        let arguments = [&["eval", "--model", "student", "--data", "rows.jsonl"], more].concat();
+        let mut child = start(&workshop, &arguments);
+        until_it_shows_progress(&mut child);
+        let output = signalled(child, "-INT");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let typed =
+            format!("interrupted: no incomplete output is left; start again with: aludel {}", arguments.join(" "));
+        assert!(said.contains(&typed), "{said}");
+    }
+}
+
+#[test]
+fn an_evaluation_that_is_stopped_says_what_it_kept_and_what_goes_on() {
+    let workshop = Workshop::with_student();
+    let task = |number: u32| json!({"question": format!("{number}+1?"), "answer": (number + 1).to_string()});
+    workshop.write("tasks.jsonl", &(0..400).map(|number| format!("{}\n", task(number))).collect::<String>());
+    let arguments =
+        ["eval", "--model", "student", "--tasks", "tasks.jsonl", "--output-dir", "out", "--max-new-tokens", "64"];
+    let child = start(&workshop, &arguments);
+    let kept = || fs::read_to_string(workshop.path("out/samples.jsonl")).unwrap_or_default().lines().count();
+    while kept() == 0 {
+        sleep(Duration::from_millis(1));
+    }
+    let output = signalled(child, "-INT");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    for part in [
+        "stopping as soon as what is being computed ends; a second signal ends at once".to_owned(),
+        format!("stopped: {} of 400 answers are kept in out", kept()),
+        format!("continue with: aludel {}", arguments.join(" ")),
+    ] {
+        assert!(said.contains(&part), "lacks {part:?}:\n{said}");
+    }
+    let results = workshop.json(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(results["tasks"][0]["n"], 400);
+}
+
+/// Before the first shard there is nothing to keep, and afterwards the same command goes on: either is said.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_that_is_stopped_says_what_it_kept_and_what_goes_on() {
+    let workshop = Workshop::with_student();
+    let row = |number: u32| json!({"prompt": format!("{number}?"), "response": "one more ".repeat(40)});
+    workshop.write("rows.jsonl", &(0..20_000).map(|number| format!("{}\n", row(number))).collect::<String>());
+    let arguments =
+        ["cache", "--teacher", "student", "--student", "student", "--data", "rows.jsonl", "--output-dir", "cache"];
+    let mut child = start(&workshop, &arguments);
+    until_it_shows_progress(&mut child);
+    let output = signalled(child, "-TERM");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let typed = arguments.join(" ");
+    let told = match output.status.code() {
+        Some(75) => format!("continue with: aludel {typed}"),
+        // It was not listening yet, or had nothing to keep.
+        Some(130 | 143) => format!("start again with: aludel {typed}"),
+        code => panic!("{code:?}: {said}"),
+    };
+    assert!(said.contains(&told), "lacks {told:?}:\n{said}");
 }

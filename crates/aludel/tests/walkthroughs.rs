@@ -99,14 +99,32 @@ fn prompts(workshop: &Workshop, name: &str) -> HashSet<String> {
     rows(workshop, name).iter().map(|row| row["messages"][0]["content"].as_str().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn from_traces_to_a_student_that_runs_elsewhere() {
-    let workshop = workshop();
+/// Rows with a question, the reasoning and the answer of a larger model.
+fn write_traces(workshop: &Workshop) {
     let row = |a: u32| {
         json!({"prompt": format!("What is {a} + 7?"), "reasoning": format!("{a} and 7 more make {}.", a + 7),
             "response": format!("It is \\boxed{{{}}}.", a + 7), "gold": (a + 7).to_string()})
     };
     workshop.write("traces.jsonl", &(0..60).map(|a| format!("{}\n", row(a))).collect::<String>());
+}
+
+#[test]
+fn the_readme_tells_the_story_in_order() {
+    let workshop = workshop();
+    write_traces(&workshop);
+    let walked = walk(&workshop, "../README.md", &[]);
+    let order: Vec<&str> = walked.iter().map(|words| words[1].as_str()).collect();
+    assert_eq!(order, ["curate", "inspect", "eval", "train", "eval", "compare", "merge", "chat"]);
+    let config = fs::read(workshop.path("run/adapter/adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["base_model_name_or_path"], "HuggingFaceTB/SmolLM2-135M-Instruct");
+    assert!(workshop.path("report/report.html").is_file());
+}
+
+#[test]
+fn from_traces_to_a_student_that_runs_elsewhere() {
+    let workshop = workshop();
+    write_traces(&workshop);
     let walked = walk(&workshop, "FROM_TRACES.md", &[]);
     assert!(walked.len() <= 12, "a first student takes {} commands", walked.len());
     let (trained, held_back) = (prompts(&workshop, "curated/train.jsonl"), prompts(&workshop, "curated/eval.jsonl"));

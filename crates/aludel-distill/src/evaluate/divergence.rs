@@ -1,12 +1,10 @@
 //! How far a model is from a teacher, token by token: the Kullback-Leibler divergence on rows of data, with the rows of both prepared as
 //! training does.
 
-use std::ops::ControlFlow;
-
 use serde::Serialize;
 
 use super::interval::of_token_mean;
-use super::loss::{Evaluated, Loss, evaluate_rows};
+use super::loss::{Evaluated, Loss, RowsProgress, evaluate_rows};
 use crate::error::Result;
 use crate::settings::{DistillSettings, DivergenceKind, Recipe, TermWeights};
 use crate::supervision::LossTerm;
@@ -39,16 +37,11 @@ pub struct KlToTeacher {
 }
 
 /// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`; with
-/// `own_answers`, the seed of their draws, at the tokens of answers that the student writes itself. `tell` hears how many rows of how many
-/// are done, and may break off: then there is none.
+/// `own_answers`, the seed of their draws, at the tokens of answers that the student writes itself.
 ///
 /// # Errors
 /// Models that do not load or do not fit together, rows that training would refuse, and data of which no row is left.
-pub fn kl_to_teacher(
-    recipe: &Recipe,
-    own_answers: Option<u64>,
-    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<KlToTeacher>> {
+pub fn kl_to_teacher(recipe: &Recipe, own_answers: Option<u64>, tell: &dyn Fn(RowsProgress)) -> Result<KlToTeacher> {
     // Nothing is trained: which steps are on-policy does not matter.
     let distill = DistillSettings {
         lambda: 0.0,
@@ -59,21 +52,20 @@ pub fn kl_to_teacher(
         ..recipe.distill.clone()
     };
     let recipe = Recipe { distill, ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, own_answers, tell)?.map(|Evaluated { sums, rows, found, pair_notes }| {
-        let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
-        let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
-        let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
-        KlToTeacher {
-            kl_per_token,
-            ci95,
-            tokens,
-            rows: found.rows,
-            too_long,
-            max_length,
-            unsupervised,
-            bad_rows,
-            own_answers_cut: own_answers.map(|_| found.truncated),
-            pair_notes,
-        }
-    }))
+    let Evaluated { sums, rows, found, pair_notes } = evaluate_rows(&recipe, own_answers, tell)?;
+    let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
+    let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
+    let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
+    Ok(KlToTeacher {
+        kl_per_token,
+        ci95,
+        tokens,
+        rows: found.rows,
+        too_long,
+        max_length,
+        unsupervised,
+        bad_rows,
+        own_answers_cut: own_answers.map(|_| found.truncated),
+        pair_notes,
+    })
 }

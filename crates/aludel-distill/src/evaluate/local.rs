@@ -2,6 +2,7 @@
 //! waits. A sample depends on its prompt, its seed and its number alone, never on what runs beside it.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,10 +79,10 @@ impl Lengths {
 
 impl LocalBackend {
     /// Loads a model, and an adapter if there is one. `longest_prompt` is the most bytes of a prompt; `batch` sequences run at once, or
-    /// as many as the cache has room for.
+    /// as many as the cache has room for. `watch` hears how many weights of how many are read, and may break it off.
     ///
     /// # Errors
-    /// Whatever is wrong with them; a model without a chat template.
+    /// Whatever is wrong with them; a model without a chat template; and that `watch` broke off.
     pub fn open(
         model: &Path,
         adapter: Option<&Path>,
@@ -89,11 +90,12 @@ impl LocalBackend {
         settings: &Settings,
         longest_prompt: usize,
         batch: Option<usize>,
+        watch: &dyn Fn(u64, u64) -> ControlFlow<()>,
     ) -> Result<LocalBackend> {
         let date = settings.template_date.or_else(|| Some(Date::from_unix_seconds(DATE_UNIX_SECONDS)));
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
-        let mut model = LoadedModel::open(model, adapter, student, inputs, longest)?;
+        let mut model = LoadedModel::open(model, adapter, student, inputs, longest, watch)?;
         let config = model.decoder.config();
         let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
         let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;

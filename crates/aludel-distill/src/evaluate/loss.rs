@@ -48,18 +48,35 @@ pub struct Loss {
     pub known: Option<usize>,
 }
 
-/// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`. `tell` hears how many rows of how many
-/// are done, and may break off: then there is none.
+/// How far an evaluation on rows is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsProgress {
+    /// So many weights of so many are read.
+    Loading {
+        /// Read.
+        done: u64,
+        /// Of all models.
+        total: u64,
+    },
+    /// So many rows of so many are done.
+    Rows {
+        /// Done.
+        done: usize,
+        /// Of all.
+        total: usize,
+    },
+}
+
+/// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`.
 ///
 /// # Errors
 /// A student, an adapter or rows that training would refuse, and data of which no row is left.
-pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
+pub fn held_out_loss(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<Loss> {
     let recipe = Recipe { distill: DistillSettings::default(), ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, None, tell)?.map(|Evaluated { sums, mut found, .. }| {
-        found.loss = sums.mean_loss();
-        found.perplexity = found.loss.exp();
-        found
-    }))
+    let Evaluated { sums, mut found, .. } = evaluate_rows(&recipe, None, tell)?;
+    found.loss = sums.mean_loss();
+    found.perplexity = found.loss.exp();
+    Ok(found)
 }
 
 /// What the rows of `data.files` gave.
@@ -81,8 +98,8 @@ const ANSWERED_AT_ONCE: usize = 32;
 pub(super) fn evaluate_rows(
     recipe: &Recipe,
     own_answers: Option<u64>,
-    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<Evaluated>> {
+    tell: &dyn Fn(RowsProgress),
+) -> Result<Evaluated> {
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
     let positions = student.config.max_position_embeddings;
@@ -102,19 +119,25 @@ pub(super) fn evaluate_rows(
     };
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
-    let mut learner = Learner::load(&student, &added, &recipe, None)?;
+    let mut learner = Learner::load_watched(&student, &added, &recipe, None, &|done, total| {
+        tell(RowsProgress::Loading { done, total });
+        ControlFlow::Continue(())
+    })?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
     let longest = if own_answers.is_some() { max_length } else { longest };
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
     let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
-    let mut watch = || tell(0, rows.len());
+    let total = rows.len();
+    let told = |done| {
+        tell(RowsProgress::Rows { done, total });
+        ControlFlow::Continue(())
+    };
+    let mut watch = || told(0);
     let checked = learner
         .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, &student, &recipe, of_rows, &mut watch));
-    match checked {
-        Some(Err(Error::Stopped)) => return Ok(None),
-        Some(told) => pair_notes.extend(told?),
-        None => {}
+    if let Some(findings) = checked {
+        pair_notes.extend(findings?);
     }
     let rows: Vec<(u32, TokenRow)> = (0..).zip(rows).collect();
     let at_once = if own_answers.is_some() { ANSWERED_AT_ONCE } else { rows.len() };
@@ -126,22 +149,21 @@ pub(super) fn evaluate_rows(
     for some in rows.chunks(at_once) {
         let mut some = some.to_vec();
         if let Some((writer, seed)) = &mut writer {
-            let mut tell = |_| tell(done, rows.len());
-            let Some(written) = writer.write(&mut learner, &mut some, *seed, &mut tell)? else { return Ok(None) };
-            found.truncated += written.cut as usize;
+            let written = writer.write(&mut learner, &mut some, *seed, &mut |_| told(done))?;
+            // It is never broken off.
+            found.truncated += written.ok_or(Error::Stopped)?.cut as usize;
         }
         let lengths: Vec<u32> = some.iter().map(|(_, row)| row.info.tokens).collect();
         let places: Vec<u32> = (0..some.len() as u32).collect();
         let all = passes(&places, &lengths, recipe.train.tokens_per_pass);
         let read = |pass: &[u32]| Ok(pass.iter().map(|&place| some[place as usize].clone()).collect());
-        let mut tell = |here| tell(done + here, rows.len());
         let mut each = |loss, tokens| by_row.push((loss, tokens));
-        let Some(here) = learner.evaluate_passes(&all, read, &mut tell, &mut each)? else { return Ok(None) };
-        sums.add(here);
+        let here = learner.evaluate_passes(&all, read, &mut |here| told(done + here), &mut each)?;
+        sums.add(here.ok_or(Error::Stopped)?);
         done += some.len();
     }
     (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-    Ok(Some(Evaluated { sums, rows: by_row, found, pair_notes }))
+    Ok(Evaluated { sums, rows: by_row, found, pair_notes })
 }
 
 /// The rows, and counts of the excluded ones.

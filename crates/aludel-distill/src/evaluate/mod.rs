@@ -216,7 +216,10 @@ pub fn evaluate<'r>(
     }
     let mut meter = Meter::new(tasks.len());
     if left > 0 {
-        let mut backend = open()?;
+        let mut backend = match open() {
+            Err(error) if error.is_stop() => return Ok(None),
+            opened => opened?,
+        };
         plan.context = backend.context();
         let told = |left: usize, meter: &Meter| Progress {
             done: total - left,

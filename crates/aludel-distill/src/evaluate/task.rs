@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aludel_curate::right_answer;
 use aludel_data::column_names::RIGHT_ANSWERS;
 use aludel_data::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
-use aludel_files::grouped;
+use aludel_files::{counted, grouped};
 use aludel_text::Message;
 use aludel_verify::tasks::{ProblemSplit, families, family, generate};
 use aludel_verify::{Checker, Options, Verifier};
@@ -305,15 +305,13 @@ impl MissingAnswers {
 
     fn refuse(self, answered: usize) -> Result<()> {
         let Some((place, columns)) = self.first else { return Ok(()) };
-        let others = match self.rows {
-            1 => String::new(),
-            rows => {
-                let have = if rows == 2 { "has" } else { "have" };
-                format!(", and neither {have} {} more of the {} rows", grouped(rows - 1), grouped(rows + answered))
-            }
-        };
+        let (rows, total) = (self.rows, self.rows + answered);
+        let (have, of) = (if rows == 1 { "has" } else { "have" }, counted(total as u64, "row", "rows"));
+        let looked_for = RIGHT_ANSWERS.map(|name| format!("`{name}`")).join(", ");
         let reason = format!(
-            "the row has no right answer{others}, and has {columns}; put the answer in a column `answer` or `gold`, or leave such rows out"
+            "{} of {of} {have} no reference answer, and this is the first: none of the columns {looked_for} holds one, and the row has {columns}; \
+             put the answer in a column `answer` or `gold`, or leave such rows out (`aludel eval --loss --data FILE` needs none)",
+            grouped(rows)
         );
         Err(refuse_row(&place, reason))
     }

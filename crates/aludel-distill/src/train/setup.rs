@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aludel_data::dataset;
 use aludel_formats::{atomic, lock::FolderLock};
@@ -17,7 +17,7 @@ use crate::checkpoint::{self, Fingerprints, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
 use crate::init_adapter;
-use crate::learner::Learner;
+use crate::learner::{Learner, check_to_train};
 use crate::lr_schedule::check_rates;
 use crate::memory::TrainingMemory;
 use crate::metrics::{self, TrainerState};
@@ -56,7 +56,7 @@ impl ClaimedFolder {
         atomic::recover(&folder);
         // A run that was killed before it began leaves nothing: resuming it is starting it.
         let begun = match checkpoint::is_begun(&folder)? {
-            true if !resume => return Err(Error::RunExists { path: folder }),
+            true if !resume => return Err(Error::RunExists { typed: checkpoint::shell_word(&folder), path: folder }),
             true => Some(RunFile::read(&folder)?),
             false => None,
         };
@@ -71,6 +71,30 @@ impl ClaimedFolder {
 
     fn rows_folder(&self) -> PathBuf {
         self.folder.join(checkpoint::ROWS_FOLDER_NAME)
+    }
+}
+
+/// A refusal with whatever else is wrong and shows before weights and rows are read, so that all of it is mended at once.
+pub(super) fn with_others(first: Error, recipe: &Recipe) -> Error {
+    if first.is_stop() {
+        return first;
+    }
+    let student = |path: &Path| {
+        let student = Student::open(path)?;
+        check_to_train(&student, recipe)
+    };
+    let reading = recipe.data.read_options();
+    let data =
+        recipe.data.all_files().into_iter().map(|file| dataset::open(&[file], &reading).map(drop).map_err(Error::from));
+    let mut found = vec![first];
+    for other in recipe.student.model.as_deref().map(student).into_iter().chain(data).filter_map(Result::err) {
+        if found.iter().all(|known| known.to_string() != other.to_string()) {
+            found.push(other);
+        }
+    }
+    match found.len() {
+        1 => found.remove(0),
+        _ => Error::Several(found),
     }
 }
 

@@ -140,13 +140,17 @@ impl File {
         self.tensors.iter().map(|entry| self.view(entry))
     }
 
-    /// Gives the memory of a tensor that was read back to the system, since mapped bytes count as the process's memory from their
-    /// first use on. They can be read again.
+    /// Gives the memory of a tensor back to the system: mapped bytes that were read count as the process's. They can be read again.
     pub fn release(&self, name: &str) {
         if let Some(index) = self.index.get(name) {
             let (part, entry) = &self.tensors[*index];
             self.parts[*part].1.release(&entry.bytes);
         }
+    }
+
+    /// Gives the memory of the whole file back. Reading a tensor maps pages of its neighbours, too, which [`File::release`] leaves.
+    pub fn release_all(&self) {
+        self.parts.iter().for_each(|part| part.1.release(&(0..part.1.len())));
     }
 
     fn view<'a>(&'a self, (part, entry): &'a (usize, Entry)) -> TensorView<'a> {

@@ -124,6 +124,11 @@ impl Weights {
         }
     }
 
+    /// Gives the memory of all files back. Reading a tensor maps pages of its neighbours, too, which [`Weights::release`] leaves.
+    pub fn release_all(&self) {
+        self.files.iter().for_each(|file| file.map.release(&(0..file.map.len())));
+    }
+
     /// All tensors, sorted by name; a type that is not read here is an error in its place.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = Result<TensorView<'_>>> {
         self.index.values().map(|(file, place)| self.files[*file].view(*place))

@@ -201,6 +201,7 @@ impl Decoder {
             Embedding::new(ctx, block_type, bytes, config.vocab_size, config.hidden_size)
                 .map_err(|error| table.error(&error))?
         };
+        weights.release_all();
         let (rope, local_rope) = ropes(ctx, config, max_positions);
         Ok(Decoder {
             precision,

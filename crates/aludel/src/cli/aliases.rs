@@ -2,6 +2,7 @@
 //! hyphens. The list of names is in `aludel_distill::settings`.
 
 use super::other_tools;
+use crate::settings::scope::is_read_by;
 use aludel_distill::settings::{
     ForeignName, Verdict, foreign_name, foreign_names_of, section_names, setting_names, top_level_name,
 };
@@ -62,16 +63,17 @@ fn option_of(command: &Command, setting: &str) -> Option<String> {
     Some(format!("--{}", command.get_arguments().find(is_it)?.get_long()?))
 }
 
-/// What to do in place of an option that another tool has, as typed (`--cutoff-len`). None where the list knows nothing of it, or
-/// nothing that this command has.
-pub(super) fn replacement(command: &Command, typed: &str) -> Option<String> {
+/// What to do in place of an option that another tool has, as typed (`--cutoff-len`), at the command of this path. None where the list knows
+/// nothing of it, or nothing that this command has or reads.
+pub(super) fn replacement(command: &Command, path: &str, typed: &str) -> Option<String> {
     let name = typed.trim_start_matches('-').replace('-', "_");
     if let Some(answer) = other_tools::option(&name) {
         return Some(answer.to_owned());
     }
-    let takes_settings = command.get_arguments().any(|arg| arg.get_id() == "assignments");
+    let takes_settings = takes_settings(command);
+    let reads = |setting: &str| takes_settings && is_read_by(path, setting);
     let way = |setting: &str| {
-        let by_set = || takes_settings.then(|| format!("--set {setting}=VALUE"));
+        let by_set = || reads(setting).then(|| format!("--set {setting}=VALUE"));
         option_of(command, setting).or_else(by_set)
     };
     let elsewhere = match top_level_name(&name).map(|foreign| foreign.verdict) {
@@ -89,14 +91,23 @@ pub(super) fn replacement(command: &Command, typed: &str) -> Option<String> {
         Verdict::ReadAs(ours) => Some(format!("give {}", way(ours)?)),
         Verdict::Switch(ours, value) => match option_of(command, ours) {
             Some(option) => Some(format!("give {option} {value}")),
-            None => takes_settings.then(|| format!("give --set {ours}={value}")),
+            None => reads(ours).then(|| format!("give --set {ours}={value}")),
         },
         Verdict::Accepted | Verdict::Only(_) => takes_settings.then(|| format!("leave it out: {instead}")),
         Verdict::Refused => match instead.strip_prefix("write ").and_then(first_setting) {
-            Some((setting, rest)) => Some(format!("give {}{rest}", way(setting)?)),
+            // What is said beside it may be of settings that this command does not read.
+            Some((setting, rest)) => {
+                let is_of_here = settings_in(rest).all(|setting| way(setting).is_some());
+                Some(format!("give {}{}", way(setting)?, if is_of_here { rest } else { "" }))
+            }
             None => takes_settings.then(|| (*instead).to_owned()),
         },
     }
+}
+
+/// Whether a command has `--set`.
+fn takes_settings(command: &Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_id() == "assignments")
 }
 
 /// An option as help shows it, where a further name of it is given.
@@ -107,6 +118,14 @@ pub(super) fn shown_name(command: &Command, name: String) -> String {
         Some(long) => format!("--{long}"),
         None => name,
     }
+}
+
+/// The settings that a sentence names.
+fn settings_in(sentence: &str) -> impl Iterator<Item = &str> {
+    let words = sentence.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
+    words.map(|word| word.trim_end_matches('.')).filter(|word| {
+        word.split_once('.').is_some_and(|(section, name)| setting_names(section).iter().any(|own| own == name))
+    })
 }
 
 /// The setting that a sentence begins with, and what follows it.
@@ -158,7 +177,11 @@ mod tests {
     #[test]
     fn what_means_something_else_is_answered_with_the_option_of_the_command() {
         let check = |command: &str, typed: &str, wanted: Option<&str>| {
-            assert_eq!(replacement(&below(command), typed).as_deref(), wanted, "{command} {typed}");
+            assert_eq!(
+                replacement(&below(command), &format!("aludel {command}"), typed).as_deref(),
+                wanted,
+                "{command} {typed}"
+            );
         };
         let longer = "; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
         check("train", "--warmup-steps", Some("give --set train.warmup_steps=VALUE"));
@@ -171,6 +194,9 @@ mod tests {
         check("train", "--batch-size", Some(batch));
         check("train", "--load-in-4bit", Some("give --quantize nf4"));
         check("train", "--nonsense", None);
+        // Settings of training, which it does not read.
+        check("eval", "--per-device-eval-batch-size", None);
+        check("chat", "--warmup-steps", None);
         // It has no such option, and takes no settings.
         check("merge", "--lr", None);
         check("tasks", "--fp16", None);

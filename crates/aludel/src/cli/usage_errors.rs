@@ -16,12 +16,18 @@ pub(crate) fn usage_error(error: &Error, root: &Command, typed: &[String]) -> Us
     let wrong = |what: String, reason: String, mend: String| UsageError { what, reason, mend };
     match error.kind() {
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
-            let elsewhere = || own_options::hint(root, &path, &arg);
-            let known = aliases::replacement(&command, &arg).or_else(elsewhere).or_else(|| {
-                let mut names: Vec<String> = of(ContextKind::SuggestedArg);
-                names.iter_mut().for_each(|name| *name = aliases::shown_name(&command, std::mem::take(name)));
-                did_you_mean(names)
-            });
+            let mut near: Vec<String> = of(ContextKind::SuggestedArg);
+            near.iter_mut().for_each(|name| *name = aliases::shown_name(&command, std::mem::take(name)));
+            near.retain(|name| is_near(&arg, name));
+            let misspelt = near.iter().filter(|name| strsim::damerau_levenshtein(&arg, name) <= 1).cloned().collect();
+            let given = |names: Vec<String>| (!names.is_empty()).then(|| format!("give {}", names.join(" or ")));
+            // What the command itself has comes before what others have.
+            let known = own_options::instead(root, &path, &arg)
+                .or_else(|| aliases::replacement(&command, &path, &arg))
+                .or_else(|| did_you_mean(misspelt))
+                .or_else(|| given(own_options::of_the_command(&command, &arg)))
+                .or_else(|| own_options::elsewhere(root, &path, &arg))
+                .or_else(|| did_you_mean(near));
             let known = known.map(|known| if known.ends_with('?') { known + " " } else { known + "; " });
             let mend = known.unwrap_or_default() + &listed;
             wrong(arg, format!("`{path}` has no such option"), mend)
@@ -137,6 +143,12 @@ fn nearest(typed: &str, suggested: Vec<String>) -> Vec<String> {
     suggested.into_iter().filter(|name| Some(distance(name)) == least).collect()
 }
 
+/// Whether an option may be meant: clap also suggests what has only some letters in common.
+fn is_near(typed: &str, name: &str) -> bool {
+    const NEAR: f64 = 0.6;
+    name.starts_with(typed) || strsim::normalized_damerau_levenshtein(typed, name) >= NEAR
+}
+
 fn did_you_mean(suggested: Vec<String>) -> Option<String> {
     (!suggested.is_empty()).then(|| format!("did you mean {}?", suggested.join(" or ")))
 }
@@ -192,6 +204,26 @@ mod tests {
             "`aludel eval` needs one of them",
             "for example: aludel eval --loss --model student.gguf --adapter run/adapter --data held-back.jsonl",
         );
+        let eval = "`aludel eval --help` lists what there is";
+        for (typed, known) in [
+            ("--batch-size", "give --batch"),
+            ("--per-device-eval-batch-size", "give --batch"),
+            ("--max-tokens", "give --max-new-tokens"),
+            (
+                "--max-length",
+                "give --max-new-tokens for the length of an answer; with --loss or --kl-to, --set train.max_length=VALUE for that of rows",
+            ),
+            ("--sample", "did you mean --samples?"),
+        ] {
+            let end = if known.ends_with('?') { " " } else { "; " };
+            check(&["eval", typed, "9"], typed, "`aludel eval` has no such option", &format!("{known}{end}{eval}"));
+        }
+        let chat = "give --max-new-tokens; `aludel chat --help` lists what there is";
+        check(&["chat", "--max-tokens", "9"], "--max-tokens", "`aludel chat` has no such option", chat);
+        let batch = "`aludel chat --help` lists what there is";
+        check(&["chat", "--batch-size", "9"], "--batch-size", "`aludel chat` has no such option", batch);
+        let curate = "give --input; `aludel curate --help` lists what there is";
+        check(&["curate", "--data", "a"], "--data", "`aludel curate` has no such option", curate);
         let train = "`aludel train --help` lists what there is";
         let no_gpu = format!("leave it out: this version computes on the processor, on no GPU; {train}");
         check(&["train", "--device", "cuda"], "--device", "`aludel train` has no such option", &no_gpu);

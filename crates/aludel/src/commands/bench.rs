@@ -1,10 +1,11 @@
 //! `aludel bench`: its options and the output of its results. The measurements are in `aludel_distill::bench`.
 
 use crate::console::Console;
+use crate::humanize::duration;
 use crate::progress::{Position, Progress, WorkKind};
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
-use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, resolve_flags, scope};
 use crate::value_parser::integer;
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_distill::memory;
@@ -145,7 +146,7 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
         .path("--student", "student.model", Some(&args.student))
         .written("--dtype", "student.dtype", args.dtype.as_ref())
         .written("--threads", "student.threads", args.threads.as_ref());
-    let recipe = resolve(&RecipeArgs::default(), args.quantize.set(flags))?;
+    let recipe = resolve_flags(args.quantize.set(flags))?;
     let options = GenerateOptions {
         batch_sizes: args.batch_sizes.iter().map(|&size| usize::from(size)).collect(),
         prefill_length: usize::from(args.prefill_length),
@@ -174,8 +175,11 @@ fn measuring(shown: &Progress, done: usize, passes: usize) {
 
 fn describe_generate(bench: &GenerateBench) -> String {
     let mut text = format!(
-        "loading {:.0} ms, first token of a prompt of {} {:.1} ms\nreading {:.0} tokens/s\n",
-        bench.load_ms, bench.first_token_prompt, bench.first_token_ms, bench.prefill_tokens_per_second
+        "loading {}, first token of a prompt of {} tokens {}\nreading {:.0} tokens/s\n",
+        duration(bench.load_ms / 1e3),
+        bench.first_token_prompt,
+        duration(bench.first_token_ms / 1e3),
+        bench.prefill_tokens_per_second
     );
     for (size, rate) in &bench.decode_tokens_per_second {
         text += &format!("writing {rate:.1} tokens/s, sequences: {size}\n");
@@ -192,7 +196,7 @@ fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
         .path("--adapter", "train.init_adapter", adapter.as_ref())
         .written("--sequence-length", "train.max_length", Some(&length))
         .written("--threads", "student.threads", args.threads.as_ref());
-    let recipe = resolve(&args.recipe, args.quantize.set(flags))?;
+    let recipe = resolve(&args.recipe, args.quantize.set(flags), &scope::BENCH_TRAIN)?;
     let student = Student::open(&args.student)?;
     let options = TrainOptions {
         sequence_length: args.sequence_length,

@@ -3,11 +3,11 @@
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::{bytes, grouped};
-use crate::next_command::after_caching;
+use crate::next_command::{after_caching, as_typed};
 use crate::progress::{Position, Progress, UnmeasuredCost, WorkKind};
 use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
-use crate::signals::stop_on_signals;
+use crate::settings::{Flags, RecipeArgs, resolve, scope, set_template_date};
+use crate::signals::{stop_on_signals, tell_how_to_continue};
 use crate::value_parser::integer;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_distill::teacher::cache::{CacheEvent, CacheOptions, build};
@@ -77,14 +77,14 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
         let problem = Problem::new("--top-k", Some("0".to_owned()), "nothing would be stored", "1 to 256, or --sample");
         return Err(Problems::one(problem).into());
     }
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(as_typed())?;
     let shown = Progress::new();
     let observe = |event: CacheEvent| {
         match event {
             CacheEvent::Hashing => shown.begin(WorkKind::Hashing),
             CacheEvent::Tokenising => shown.begin(WorkKind::Tokenising),
             CacheEvent::CheckingTeacher => shown.begin(WorkKind::CheckingTeacher),
-            CacheEvent::Loading => shown.begin(WorkKind::Loading),
+            CacheEvent::Loading { done, total } => shown.loading(done, total),
             CacheEvent::Planned { rows, tokens, bytes: size, done } => {
                 tracing::info!(
                     "{} rows with {} supervised tokens, {} on disk",
@@ -109,8 +109,12 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let options = CacheOptions { top_k, samples };
-    let Some(summary) = build(&recipe, options, &args.output_dir, &observe)? else { return Ok(Outcome::Interrupted) };
+    let built = build(&recipe, options, &args.output_dir, &observe)?;
     drop(shown);
+    let Some(summary) = built else {
+        tracing::info!("stopped before the first token, with nothing to keep; start again with: {}", as_typed());
+        return Ok(Outcome::Interrupted);
+    };
     summary.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     if args.json {
         console.json_line(&summary)?;
@@ -132,7 +136,8 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
     if summary.finished {
         return Ok(Outcome::Done);
     }
-    tracing::info!("stopped; the same command continues");
+    tracing::info!("stopped; the shards that are finished are kept in {}", args.output_dir.display());
+    tell_how_to_continue();
     Ok(Outcome::Stopped)
 }
 
@@ -143,7 +148,7 @@ impl CacheArgs {
             .path("--student", "student.model", self.student.as_ref())
             .paths("--data", "data.files", &self.data)
             .paths("--eval-data", "data.eval_files", &self.eval_data);
-        let recipe = resolve(&self.recipe, flags)?;
+        let recipe = resolve(&self.recipe, flags, &scope::CACHE)?;
         let mut problems = recipe.student_model().err().map_or_else(Vec::new, Problems::into_vec);
         problems.extend(recipe.distill.teacher_model().err().map_or_else(Vec::new, Problems::into_vec));
         if recipe.data.files.is_empty() {

@@ -6,10 +6,11 @@ mod conversation;
 use super::eval::usual_name;
 use crate::console::{Console, harmless};
 use crate::hub::local_model;
-use crate::humanize::grouped;
+use crate::humanize::{duration, grouped};
+use crate::progress::{Progress, WorkKind};
 use crate::report::{INTERRUPTED, Outcome};
 use crate::run_folder::{adapter_if_named, warn_of_other_weights};
-use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, set_template_date};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, scope, set_template_date};
 use crate::signals::end_conversation_on_sigterm;
 use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::settings::{GenerateSettings, Recipe};
@@ -118,7 +119,11 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
     let adapter = adapter_if_named(args.adapter.as_deref())?;
     warn_of_other_weights(adapter.as_deref(), &recipe.student)?;
-    let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
+    let shown = Progress::new();
+    shown.begin(WorkKind::Loading);
+    let tell = |done, total| shown.loading(done, total);
+    let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs, &tell)?;
+    drop(shown);
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let shown = AnswerOutput::of(args, console);
     let Some(prompt) = &args.prompt else {
@@ -221,8 +226,8 @@ pub(crate) fn say(
 /// Who answered, and how fast.
 fn pace(name: &str, answer: &Answer, took: Duration) -> String {
     let (tokens, seconds) = (answer.usage.completion_tokens, took.as_secs_f64());
-    let name = harmless(name);
-    format!("[{name}: {} tokens in {seconds:.1} s, {:.1} tokens/s]", grouped(tokens), tokens as f64 / seconds.max(1e-9))
+    let (name, rate) = (harmless(name), tokens as f64 / seconds.max(1e-9));
+    format!("[{name}: {} tokens in {}, {rate:.1} tokens/s]", grouped(tokens), duration(seconds))
 }
 
 fn now() -> Duration {
@@ -253,7 +258,7 @@ impl ChatArgs {
             .written("--seed", "generate.seed", self.seed.as_ref())
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref());
-        resolve(&self.recipe, self.quantize.set(flags))
+        resolve(&self.recipe, self.quantize.set(flags), &scope::CHAT)
     }
 }
 

@@ -9,11 +9,12 @@ mod watch;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::keys::{key_from_file, key_from_variable};
-use crate::next_command::{after_collecting, after_planning};
+use crate::next_command::{after_collecting, after_planning, as_typed};
 use crate::provenance::current_provenance;
 use crate::report::{ErrorWithHelp, Outcome};
+use crate::settings::scope::{self, Scope};
 use crate::settings::{Flags, RecipeArgs, resolve};
-use crate::signals::stop_on_signals;
+use crate::signals::stop_on_signals_quietly;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_teacher::client::{HttpTeacher, Preset, Secret, Teacher};
 use aludel_teacher::collect::{Collection, End, PilotResult, Summary, collect, listed_models, plan};
@@ -131,7 +132,7 @@ pub(crate) fn run(
     replace_damaged: bool,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let prepared = Prepared::of(args.recipe()?)?;
+    let prepared = Prepared::of(args.recipe(&scope::TRACE)?)?;
     if replace_damaged {
         let removed = prepared.store.remove_damaged()?;
         if !args.json {
@@ -156,7 +157,7 @@ pub(crate) fn collect_recipe(
 }
 
 fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals_quietly(as_typed())?;
     let mut shown = CollectDisplay::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
     let warnings = shown.finish()?;
@@ -174,8 +175,8 @@ fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut 
 
 /// Runs a pilot and predicts the cost of the rest.
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let prepared = Prepared::of(args.recipe()?)?;
-    let stop = stop_on_signals()?;
+    let prepared = Prepared::of(args.recipe(&scope::PLAN_TRACE)?)?;
+    let stop = stop_on_signals_quietly(as_typed())?;
     let mut shown = CollectDisplay::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
     let warnings = shown.finish()?;
@@ -214,9 +215,9 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
                 console.line(harmless(&show::reason(end).unwrap_or_default()))?;
                 console.line(match end {
                     End::Budget { .. } => {
-                        "to continue where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
+                        "to continue where this one stopped, give the same command with a higher --max-total-tokens or --max-cost".to_owned()
                     }
-                    _ => "the same command continues where this one stopped",
+                    _ => format!("continue with: {}", as_typed()),
                 })?;
             }
             Ok(Outcome::Stopped)
@@ -339,7 +340,7 @@ pub(super) fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> 
 }
 
 impl CollectArgs {
-    fn recipe(&self) -> anyhow::Result<Recipe> {
+    fn recipe(&self, scope: &Scope) -> anyhow::Result<Recipe> {
         if let Some(written) = &self.max_tokens {
             let reason = "it could be the maximum of one answer, or of all traces of the store together";
             let mend = "write --max-new-tokens N for one answer, or --max-total-tokens N for all traces of the store";
@@ -367,7 +368,7 @@ impl CollectArgs {
             .written("--tokens-per-minute", "trace.tokens_per_minute", self.tokens_per_minute.as_ref())
             .switch("--logprobs", "trace.logprobs", self.logprobs)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        let recipe = resolve(&self.recipe, flags)?;
+        let recipe = resolve(&self.recipe, flags, scope)?;
         recipe.require_for_collecting()?;
         Ok(recipe)
     }

@@ -9,6 +9,7 @@ use crate::html_report::{Report, Run, page};
 use crate::humanize::grouped;
 use crate::provenance::current_provenance;
 use crate::report::{ErrorWithHelp, Outcome};
+use crate::signals::tell_how_to_continue;
 use crate::table::Table;
 use crate::value_parser::integer;
 use aludel_distill::evaluate::compare::{
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
     refuse_foreign_report(&args.output_dir)?;
     let runs = args.runs()?;
     let Some(mut evaluated) = evaluated(args)? else {
-        tracing::info!("stopped; the same command continues");
+        tell_how_to_continue();
         return Ok(Outcome::Stopped);
     };
     warn_of_copies(&evaluated);

@@ -10,13 +10,13 @@ use crate::humanize::grouped;
 use crate::next_command::{after_curating, after_failed};
 use crate::progress::{self, Position, UnmeasuredCost, WorkKind};
 use crate::report::{ErrorWithHelp, Outcome};
-use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::settings::{Flags, RecipeArgs, resolve, scope, set_template_date};
 use advice::{nothing_left, warn_of_losses};
 use aludel_curate::{CountTokens, Error, PROMPTS, Progress, curate};
 use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failures::{FailedProblem, FailedProblemTraces, failed};
-use aludel_distill::settings::Recipe;
+use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_distill::token_counter::TokenCounter;
 use aludel_files::counted;
 use aludel_formats::atomic;
@@ -110,6 +110,7 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
     let failed = read_failed(&args.only_failed)?;
     let mut recipe = args.recipe()?;
     if let (Some(failed), true, Some(folder)) = (&failed, recipe.curate.input.is_empty(), &recipe.curate.output_dir) {
+        args.refuse_without_input()?;
         return write_prompts(failed, folder, args.json, console);
     }
     curate_recipe(&mut recipe, failed.as_deref(), args.json, console)
@@ -264,6 +265,27 @@ fn rate(rows: f64) -> String {
 }
 
 impl CurateArgs {
+    /// Refuses what says how traces are curated where none are named, and only prompts are written.
+    fn refuse_without_input(&self) -> Result<(), Problems> {
+        let given = [
+            ("--set", self.recipe.assignments.first().cloned()),
+            ("--student", self.student.as_ref().map(|path| path.display().to_string())),
+            ("--decontaminate", self.decontaminate.first().map(|path| path.display().to_string())),
+            ("--keep", self.keep.clone()),
+            ("--max-per-prompt", self.max_per_prompt.clone()),
+            ("--max-length", self.max_length.clone()),
+            ("--test-size", self.test_size.clone()),
+            ("--parquet", self.parquet.then(String::new)),
+            ("--skip-bad-rows", self.skip_bad_rows.then(String::new)),
+        ];
+        let reason = "without --input only the prompts of a next round are written, and it would have no effect";
+        let problem = |(flag, value): (&str, Option<String>)| {
+            let value = Some(value?).filter(|value| !value.is_empty());
+            Some(Problem::new(flag, value, reason, "leave it out, or give the traces of these problems: --input FILE"))
+        };
+        Problems::unless_empty(given.into_iter().filter_map(problem).collect())
+    }
+
     fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = Flags::default()
             .paths("--input", "curate.input", &self.input)
@@ -276,6 +298,6 @@ impl CurateArgs {
             .written("--test-size", "curate.test_size", self.test_size.as_ref())
             .switch("--parquet", "curate.parquet", self.parquet)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        resolve(&self.recipe, flags)
+        resolve(&self.recipe, flags, &scope::CURATE)
     }
 }

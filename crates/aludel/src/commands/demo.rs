@@ -10,10 +10,11 @@ use super::train::{run_recipe, summary_json};
 use crate::card::write_for_merged;
 use crate::console::{Console, harmless};
 use crate::html_report::{Report, Run};
+use crate::next_command::as_typed;
 use crate::progress::{Phase, Position, Progress, WorkKind};
 use crate::provenance::current_provenance;
 use crate::report::{ErrorWithHelp, Outcome};
-use crate::signals::stop_on_signals;
+use crate::signals::{stop_on_signals, tell_how_to_continue};
 use crate::value_parser::integer;
 use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::checkpoint::shell_word;
@@ -79,7 +80,7 @@ browser. Teachers' answers are kept in traces.db and verified before they are le
 
 /// Runs all stages.
 pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(as_typed())?;
     let student = match &args.student {
         Some(path) => path.clone(),
         None => {
@@ -113,7 +114,7 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     // The other evaluation takes as long; what was answered by an earlier demo took no time to measure.
     let evaluated_in = Some(begun.elapsed()).filter(|took| *took >= Duration::from_secs(2));
     if training_data.collect(args.json, console)? == Outcome::Stopped {
-        return Ok(Outcome::Stopped);
+        return stopped();
     }
     let run = folder.join("run");
     let part = Phase::before("2/3", evaluated_in);
@@ -205,7 +206,8 @@ fn show(comparison: &Comparison, console: &mut Console) -> anyhow::Result<()> {
 }
 
 fn stopped() -> anyhow::Result<Outcome> {
-    tracing::info!("stopped; the same command continues");
+    tracing::info!("stopped; what was finished is kept");
+    tell_how_to_continue();
     Ok(Outcome::Stopped)
 }
 
@@ -225,7 +227,11 @@ fn ask(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Option<Answer>> {
-    let mut talker = ChatModel::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
+    let shown = Progress::new();
+    shown.begin(WorkKind::Loading);
+    let tell = |done, total| shown.loading(done, total);
+    let mut talker = ChatModel::open(model, None, &StudentSettings::default(), TemplateInputs::default(), &tell)?;
+    drop(shown);
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
     let shown = if json { AnswerOutput::AsJson } else { AnswerOutput::Whole(None) };
     let answer = say(&mut talker, &[Message::user(question)], &settings, stop, &shown, console)?;

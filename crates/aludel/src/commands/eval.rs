@@ -9,12 +9,13 @@ mod table;
 
 use crate::console::{Console, harmless};
 use crate::humanize::grouped;
-use crate::next_command::after_evaluation;
+use crate::next_command::{after_evaluation, as_typed};
 use crate::progress::{self, Phase, Position, WorkKind};
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, warn_of_other_weights};
+use crate::settings::scope::{self, Scope};
 use crate::settings::{Flags, RecipeArgs};
-use crate::signals::stop_on_signals;
+use crate::signals::{stop_on_signals, tell_how_to_continue};
 use crate::value_parser::integer;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::compare::Evaluated;
@@ -66,12 +67,12 @@ pub(crate) struct EvalArgs {
     run: Option<PathBuf>,
 
     /// Compute loss and perplexity on a data file instead of scoring tasks
-    #[arg(long, group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
+    #[arg(long, group = "on_rows", requires = "data", conflicts_with_all = OPTIONS_OF_TASKS)]
     loss: bool,
 
     /// Compute the Kullback-Leibler divergence of the model from this teacher on a data file: a GGUF file, a model folder, or
     /// hf:owner/name, with the model's tokenizer
-    #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
+    #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = OPTIONS_OF_TASKS)]
     kl_to: Option<PathBuf>,
 
     /// With --kl-to: let the model answer the prompts of the data itself, and compare at the tokens of its own answers
@@ -110,6 +111,22 @@ pub(crate) struct EvalArgs {
     recipe: RecipeArgs,
 }
 
+/// What says how tasks are asked and scored has no effect on a loss.
+const OPTIONS_OF_TASKS: [&str; 12] = [
+    "tasks",
+    "output_dir",
+    "run",
+    "samples",
+    "limit",
+    "temperature",
+    "top_p",
+    "max_new_tokens",
+    "verifier",
+    "batch",
+    "seed",
+    "name",
+];
+
 const EXAMPLES: &str = "\
 Examples:
   aludel eval --model merged --tasks gsm8k --limit 100 --temperature 0 --output-dir results
@@ -141,7 +158,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     warn_of_other_weights(adapter.as_deref(), &recipe.student)?;
     let mut facts = None;
     let settings = args.shared.settings(&recipe, args.seed);
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(as_typed())?;
     let results = match server {
         Some(server) => server.evaluate(&tasks, settings, &folder, &stop)?,
         None => {
@@ -153,7 +170,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         }
     };
     let Some(results) = results else {
-        tracing::info!("stopped; the same command continues");
+        tell_how_to_continue();
         return Ok(Outcome::Stopped);
     };
     warn(&results, None);
@@ -207,6 +224,18 @@ fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> any
     Ok(is_trained)
 }
 
+/// Options of tasks, and what the same is called among the settings of other commands.
+const OF_TASKS: [(&str, &str); 8] = [
+    ("--batch", "train.per_device_eval_batch_size"),
+    ("--max-new-tokens", "generate.max_new_tokens"),
+    ("--output-dir", "train.output_dir"),
+    ("--samples", "trace.samples"),
+    ("--seed", "generate.seed"),
+    ("--tasks", "data.files"),
+    ("--temperature", "generate.temperature"),
+    ("--top-p", "generate.top_p"),
+];
+
 impl EvalArgs {
     fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = match &self.endpoint {
@@ -218,14 +247,46 @@ impl EvalArgs {
                     .written("--model", "trace.model", model.as_ref())
                     .written("--api-key-env", "trace.api_key_env", self.api_key_env.as_ref())
                     .path("--api-key-file", "trace.api_key_file", self.api_key_file.as_ref())
+                    .instead("--concurrency", "trace.concurrency")
             }
-            None => Flags::default()
-                .path("--model", "student.model", self.model.as_ref())
-                .path("--adapter", "train.init_adapter", self.adapter.as_ref())
-                .path("--kl-to", "distill.teacher", self.kl_to.as_ref())
-                .paths("--data", "data.files", &self.data),
+            None => Flags::default().path("--model", "student.model", self.model.as_ref()).path(
+                "--adapter",
+                "train.init_adapter",
+                self.adapter.as_ref(),
+            ),
         };
-        self.shared.recipe(&self.recipe, flags)
+        let flags = match self.is_on_rows() {
+            true => {
+                flags.path("--kl-to", "distill.teacher", self.kl_to.as_ref()).paths("--data", "data.files", &self.data)
+            }
+            false => OF_TASKS.iter().fold(flags, |flags, (flag, setting)| flags.instead(flag, setting)),
+        };
+        self.shared.recipe(&self.recipe, flags, self.scope())
+    }
+
+    fn is_on_rows(&self) -> bool {
+        self.loss || self.kl_to.is_some()
+    }
+
+    /// The settings that this use of the command reads.
+    fn scope(&self) -> &'static Scope {
+        match (&self.endpoint, self.loss, &self.kl_to) {
+            (Some(_), ..) => &scope::EVAL_SERVED,
+            (None, true, _) => &scope::EVAL_LOSS,
+            (None, false, Some(_)) => &scope::EVAL_KL_TO,
+            (None, false, None) => &scope::EVAL_TASKS,
+        }
+    }
+}
+
+/// Says what a stopped evaluation has kept.
+fn tell_kept(told: Option<Progress>, folder: &Path) {
+    match told {
+        Some(Progress { done, total, .. }) => {
+            let folder = folder.display();
+            tracing::info!("stopped: {} of {} answers are kept in {folder}", grouped(done), grouped(total));
+        }
+        None => tracing::info!("stopped before the first answer"),
     }
 }
 

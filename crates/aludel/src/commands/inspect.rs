@@ -10,7 +10,7 @@ use crate::next_command::{after_inspecting, after_refusal};
 use crate::progress::{Position, Progress, WorkKind};
 use crate::provenance::current_provenance;
 use crate::report::Outcome;
-use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, set_template_date};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve, scope, set_template_date};
 use crate::value_parser::integer;
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
             show::row(console, number, row, place, tokenizer, args.into())?;
         }
         show::totals(console, &totals, &recipe)?;
-        evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &recipe))?;
+        evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &totals, &recipe))?;
         show::training(console, &training, &recipe)?;
         if let Some(next) = next(&totals, evaluation.as_ref(), &training, &recipe) {
             console.next(&next)?;
@@ -261,7 +261,7 @@ impl InspectArgs {
             .paths("--eval-data", "data.eval_files", &self.eval_data)
             .written("--max-length", "train.max_length", self.max_length.as_ref())
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        let recipe = resolve(&self.recipe, self.quantize.set(flags))?;
+        let recipe = resolve(&self.recipe, self.quantize.set(flags), &scope::INSPECT)?;
         let mut problems = recipe.student_model().err().map_or_else(Vec::new, Problems::into_vec);
         if recipe.data.files.is_empty() {
             problems.push(Problem::missing(

@@ -3,7 +3,7 @@
 use crate::overwrite::Overwrite;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
-use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, resolve_flags};
 use crate::value_parser::integer;
 use aludel_distill::learner::{context, weight_format};
 use aludel_distill::settings::Dtype;
@@ -99,7 +99,7 @@ impl Loaded {
             "student.dtype",
             Some(&dtype),
         );
-        let settings = resolve(&RecipeArgs::default(), quantize.set(flags))?.student;
+        let settings = resolve_flags(quantize.set(flags))?.student;
         let mut ctx = context(&settings)?;
         let format = weight_format(settings.dtype, settings.quantize);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, ids.len())?;

@@ -4,7 +4,7 @@ use crate::card::write_for_merged;
 use crate::console::Console;
 use crate::hub::local_model;
 use crate::next_command::{after_merging, other_runtimes};
-use crate::progress::Progress;
+use crate::progress::{Progress, WorkKind};
 use crate::report::{ErrorWithHelp, Outcome};
 use crate::run_folder::adapter_of;
 use crate::value_parser::bytes;
@@ -50,6 +50,8 @@ pub(crate) struct MergeArgs {
 /// Merges and says where.
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let adapter = adapter_of(&args.adapter)?;
+    let shown = Progress::new();
+    shown.begin(WorkKind::Hashing);
     let trained_on = AdapterStudent::read(&adapter)?;
     let path = match &args.student {
         Some(path) => local_model(path)?,
@@ -65,7 +67,6 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
     if let Some(told) = TrainingFacts::read(&adapter)?.and_then(|facts| facts.merged_weights()) {
         tracing::warn!("{told}");
     }
-    let shown = Progress::new();
     let tell = &mut |done, total| shown.merging(done, total);
     // No merged model appears without its card.
     let card =

@@ -6,15 +6,15 @@ use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::{grouped, held_out_loss, train_loss};
-use crate::next_command::after_training;
+use crate::next_command::{after_training, as_typed, resumed};
 use crate::progress::{Phase, TrainingProgress};
 use crate::provenance::current_provenance;
 use crate::report::{ErrorWithHelp, Outcome};
 use crate::settings::{
-    Flags, INSTRUCTION_SET, QuantizeArgs, RecipeArgs, instruction_set_of_the_environment, resolve, today,
+    Flags, INSTRUCTION_SET, QuantizeArgs, RecipeArgs, instruction_set_of_the_environment, resolve, scope, today,
 };
 use crate::shell_path::shell_quoted;
-use crate::signals::stop_on_signals_aloud;
+use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with};
 use aludel_distill::learner::settled;
 use aludel_distill::memory;
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
     fetch_named(&mut recipe)?;
     let summary = run_recipe(&recipe, args.resume, args.json, Phase::whole(), console)?;
     if let Some(adapter) = &summary.adapter {
-        warn_of_unnamed_base(adapter)?;
+        warn_of_unnamed_base(adapter, recipe.train.output_dir.as_deref().unwrap_or(Path::new(".")))?;
     }
     if args.json {
         console.json_line(&summary_json(&summary)?)?;
@@ -162,7 +162,7 @@ pub(crate) fn run_recipe(
 ) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
     let folder = recipe.output_dir()?.to_owned();
-    let stop = stop_on_signals_aloud("what is being computed")?;
+    let stop = stop_on_signals(resumed(&current_provenance().command))?;
     let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
     let (mut begun, mut session) = (None, None);
@@ -339,7 +339,7 @@ fn describe(summary: &Summary, folder: &Path) -> String {
             adapter.display()
         ),
         None if !folder.join(RECIPE_FILE_NAME).is_file() => {
-            "stopped before the first step, with nothing to keep; the same command starts again".to_owned()
+            format!("stopped before the first step, with nothing to keep\nstart again with: {}", as_typed())
         }
         None => format!(
             "stopped after step {} of {}{losses}\ncontinue with: aludel train --output-dir {} --resume",
@@ -382,7 +382,7 @@ impl TrainArgs {
             .switch("--packing", "train.packing", self.packing)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
         self.check_resume()?;
-        let recipe = resolve(&self.of_the_run(), self.quantize.set(flags))?;
+        let recipe = resolve(&self.of_the_run(), self.quantize.set(flags), &scope::TRAIN)?;
         recipe.require_for_training()?;
         Ok(recipe)
     }

@@ -18,6 +18,8 @@ fn half_life(worked: f64) -> f64 {
 /// A kind of work that takes time. Its units are the caller's choice, one for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkKind {
+    /// Whatever a command does that shows nothing of it.
+    Running,
     /// Hashes of files.
     Hashing,
     /// Files from the network.
@@ -62,6 +64,7 @@ impl WorkKind {
     /// What is being done, as a line begins.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            WorkKind::Running => "still running",
             WorkKind::Hashing => "hashing",
             WorkKind::Downloading => "downloading",
             WorkKind::Unpacking => "unpacking",

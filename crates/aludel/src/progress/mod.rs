@@ -1,5 +1,6 @@
-//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `estimate` has the
-//! remaining work and time, `line` the text.
+//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `main` keeps one of
+//! these for the whole of a command, so that none is silent for long, whatever it does; commands show what they know on top of it.
+//! `estimate` has the remaining work and time, `line` the text.
 
 mod estimate;
 mod line;
@@ -27,7 +28,8 @@ const LINES_APART: Duration = Duration::from_secs(25);
 /// Where neither a terminal nor anybody says how wide it is.
 const COLUMNS: usize = 80;
 
-/// Shows how far a command is, from its making until it is dropped. Of several at once the newest is shown.
+/// Shows how far a command is, from its making until it is dropped. Of several at once the newest that has
+/// begun any work is shown.
 pub(crate) struct Progress {
     shared: Arc<Shared>,
     ticker: Option<JoinHandle<()>>,
@@ -42,16 +44,21 @@ struct Shared {
     end: Condvar,
 }
 
-/// What is shown now; whatever writes to a terminal takes it away first.
-static SHOWN: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+/// All that there are, the newest last; whatever writes to a terminal takes away first what is shown. It is locked before any state.
+static SHOWN: Mutex<Vec<Arc<Shared>>> = Mutex::new(Vec::new());
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The one that is shown.
+fn current(all: &[Arc<Shared>]) -> Option<&Arc<Shared>> {
+    all.iter().rev().find(|shown| locked(&shown.state).work.is_some())
+}
+
 /// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
 pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
-    let shown = locked(&SHOWN).clone();
+    let shown = current(&locked(&SHOWN)).cloned();
     match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
         Some(bar) => bar.suspend(write),
         None => write(),
@@ -60,7 +67,7 @@ pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
 
 /// Takes away what is drawn, and ends the line that a terminal shows a key on (as ^C): the process is about to end.
 pub(crate) fn end_line() {
-    if let Some(shown) = locked(&SHOWN).take() {
+    for shown in locked(&SHOWN).drain(..) {
         shown.clear();
     }
     if io::stderr().is_terminal() {
@@ -73,8 +80,8 @@ pub(crate) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(shown) = &*locked(&SHOWN) {
-            locked(&shown.state).last_line = shown.started.elapsed();
+        for shown in locked(&SHOWN).iter() {
+            locked(&shown.state).broken_silence(shown.started.elapsed());
         }
         suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
     }
@@ -90,6 +97,16 @@ impl Progress {
         Progress::of(Phase::whole())
     }
 
+    /// For the whole of a process, below whatever its command shows: without a terminal, it breaks any silence. On a terminal there is
+    /// nothing to see of it.
+    pub(crate) fn of_the_process() -> Progress {
+        let progress = Progress::with_bar(Phase::whole(), None);
+        if !io::stderr().is_terminal() {
+            progress.begin(WorkKind::Running);
+        }
+        progress
+    }
+
     /// As [`Progress::new`], for a part of a command.
     pub(crate) fn of(part: Phase) -> Progress {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -98,16 +115,24 @@ impl Progress {
             bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
+        Progress::with_bar(part, bar)
+    }
+
+    fn with_bar(part: Phase, bar: Option<ProgressBar>) -> Progress {
+        let started = Instant::now();
+        let mut shown = locked(&SHOWN);
+        // The silence before counts, too.
+        let quiet_before = shown.last().map(|older| locked(&older.state).silence(older.started.elapsed()));
+        let state = State { part, quiet_before: quiet_before.unwrap_or_default(), ..State::default() };
         let shared = Arc::new(Shared {
-            started: Instant::now(),
-            state: Mutex::new(State { part, ..State::default() }),
+            started,
+            state: Mutex::new(state),
             bar,
             is_ended: Mutex::new(false),
             end: Condvar::new(),
         });
-        if let Some(older) = locked(&SHOWN).replace(Arc::clone(&shared)) {
-            older.clear();
-        }
+        shown.push(Arc::clone(&shared));
+        drop(shown);
         let ticking = Arc::clone(&shared);
         // Without a thread nothing is drawn, and the work is done all the same.
         let ticker = std::thread::Builder::new().name("progress".to_owned()).spawn(move || ticking.run()).ok();
@@ -185,16 +210,23 @@ impl Drop for Progress {
             let _ = ticker.join();
         }
         self.shared.clear();
-        let mut shown = locked(&SHOWN);
-        if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self.shared)) {
-            *shown = None;
-        }
+        locked(&SHOWN).retain(|shown| !Arc::ptr_eq(shown, &self.shared));
     }
 }
 
 impl Shared {
     fn now(&self, change: impl FnOnce(&mut State, Duration)) {
-        change(&mut locked(&self.state), self.started.elapsed());
+        let mut state = locked(&self.state);
+        let is_first = state.work.is_none();
+        change(&mut state, self.started.elapsed());
+        drop(state);
+        if is_first {
+            // What was shown before it makes way.
+            locked(&SHOWN)
+                .iter()
+                .filter(|other| !std::ptr::eq(Arc::as_ptr(other), self))
+                .for_each(|other| other.clear());
+        }
     }
 
     fn clear(&self) {
@@ -207,10 +239,14 @@ impl Shared {
         let mut is_ended = locked(&self.is_ended);
         while !*is_ended {
             is_ended = self.end.wait_timeout(is_ended, DRAWN_APART).unwrap_or_else(PoisonError::into_inner).0;
-            if !*is_ended && locked(&SHOWN).as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self)) {
+            if !*is_ended && self.is_shown(&locked(&SHOWN)) {
                 self.tick();
             }
         }
+    }
+
+    fn is_shown(&self, all: &[Arc<Shared>]) -> bool {
+        current(all).is_some_and(|shown| std::ptr::eq(Arc::as_ptr(shown), self))
     }
 
     /// Draws, or writes a line where one is due. The state is not held meanwhile: writing asks for it.
@@ -221,6 +257,15 @@ impl Shared {
                 let columns =
                     terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
                 let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
+                // Held while it is drawn, or it could be drawn again after it made way.
+                let all = locked(&SHOWN);
+                if !self.is_shown(&all) {
+                    return;
+                }
+                // Whatever was shown in its place has ended.
+                if bar.is_finished() {
+                    bar.reset();
+                }
                 if let Some(line) = line {
                     // It may contain untrusted file names, and must stay one line.
                     bar.set_message(harmless(&line).replace(['\n', '\t'], " "));
@@ -294,6 +339,8 @@ struct State {
     work: Option<(WorkKind, Position)>,
     /// When the log last had a line.
     last_line: Duration,
+    /// For how long it had none before this began; zero once it had one since.
+    quiet_before: Duration,
 }
 
 impl State {
@@ -322,12 +369,21 @@ impl State {
 
     /// The line that is due now, if one is.
     fn line_due(&mut self, now: Duration) -> Option<String> {
-        if now.saturating_sub(self.last_line) < LINES_APART {
+        if self.silence(now) < LINES_APART {
             return None;
         }
         let line = self.moment(now, |moment| moment.log_line())?;
-        self.last_line = now;
+        self.broken_silence(now);
         Some(line)
+    }
+
+    /// For how long the log has had no line.
+    fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.last_line) + self.quiet_before
+    }
+
+    fn broken_silence(&mut self, now: Duration) {
+        (self.last_line, self.quiet_before) = (now, Duration::ZERO);
     }
 }
 
@@ -398,9 +454,40 @@ mod tests {
         let second = Duration::from_secs;
         assert_eq!(state.line_due(second(100)), None, "nothing has begun");
         state.begin(second(0), WorkKind::Loading, Position::default());
-        state.last_line = second(80);
+        state.broken_silence(second(80));
         assert_eq!(state.line_due(second(100)), None);
         assert_eq!(state.line_due(second(105)).as_deref(), Some("loading, 1 min 45 s elapsed, – left"));
         assert_eq!(state.line_due(second(106)), None);
+    }
+
+    /// What a command shows replaces what was shown before it, and the silence goes on all the same.
+    #[test]
+    fn what_begins_takes_over_the_silence_before_it() {
+        let second = Duration::from_secs;
+        let mut older = State::default();
+        older.begin(second(0), WorkKind::Running, Position::default());
+        let mut newer = State { quiet_before: older.silence(second(20)), ..State::default() };
+        newer.begin(second(0), WorkKind::Loading, Position::default());
+        assert_eq!(newer.line_due(second(4)), None);
+        assert!(newer.line_due(second(5)).is_some());
+        assert_eq!(newer.line_due(second(29)), None);
+        assert!(newer.line_due(second(30)).is_some());
+    }
+
+    /// Of a command, and of what it shows one after the other, the newest that has begun is shown.
+    #[test]
+    fn the_process_is_shown_wherever_a_command_shows_nothing() {
+        let is_shown = |progress: &Progress| progress.shared.is_shown(&locked(&SHOWN));
+        let process = Progress::of_the_process();
+        process.begin(WorkKind::Running);
+        assert!(is_shown(&process));
+        for _ in 0..2 {
+            let loading = Progress::new();
+            assert!(is_shown(&process) && !is_shown(&loading), "it has not begun");
+            loading.begin(WorkKind::Loading);
+            assert!(is_shown(&loading) && !is_shown(&process));
+            drop(loading);
+            assert!(is_shown(&process));
+        }
     }
 }

@@ -33,11 +33,11 @@ fn what_is_no_task_says_what_would_be_one() {
     };
     check(
         r#"{"question": "1+1?"}"#,
-        "line 1: the row has no right answer, and has `question`; put the answer in a column `answer` or `gold`, or leave such rows out",
+        "line 1: 1 of 1 row has no reference answer, and this is the first: none of the columns `gold`, `gold_answer`, ",
     );
     check(
         "{\"question\": \"?\", \"answer\": 1}\n{\"messages\": [{\"role\": \"user\", \"content\": \"?\"}]}\n{\"prompt\": \"?\", \"gold\": \"\"}",
-        "line 2: the row has no right answer, and neither has 1 more of the 3 rows, and has ",
+        "line 2: 2 of 3 rows have no reference answer, and this is the first: none of the columns `gold`, `gold_answer`, ",
     );
     check(r#"{"text": "1+1? 2", "gold": "2"}"#, "line 1: the row asks nothing");
     check(r#"{"answer": 2}"#, "line 1: the row asks nothing");

@@ -121,7 +121,7 @@ fn build_shards(
     let cut = cut(&wanted);
 
     let mut ctx = context(&recipe.student)?;
-    let loading = |_, _| observe(CacheEvent::Loading);
+    let loading = |done, total| observe(CacheEvent::Loading { done, total });
     let longest = rows.lengths().iter().map(|&length| length as usize).filter(|&length| length <= longest).max();
     let mut teacher =
         OnlineTeacher::load(&mut ctx, &student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;

@@ -30,8 +30,13 @@ pub enum CacheEvent {
     Hashing,
     /// Rows become ids.
     Tokenising,
-    /// The teacher's weights are read.
-    Loading,
+    /// So many of the teacher's weights are read.
+    Loading {
+        /// Read.
+        done: u64,
+        /// Of all.
+        total: u64,
+    },
     /// The teacher is compared with the student, and asked about a few rows.
     CheckingTeacher,
     /// All that is to be done is known.

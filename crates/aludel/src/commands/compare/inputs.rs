@@ -3,9 +3,10 @@
 
 use super::CompareArgs;
 use crate::commands::eval::{LocalModel, usual_name, warn, warn_of_lost_reasoning};
+use crate::next_command::as_typed;
 use crate::progress::Phase;
 use crate::run_folder::is_run;
-use crate::settings::{Flags, RecipeArgs};
+use crate::settings::{Flags, RecipeArgs, scope};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::results::{PLAN_FILE_NAME, RESULTS_FILE_NAME};
@@ -34,10 +35,13 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
         let mend = "give --tasks NAME|FILE..., or the folder of results that `aludel eval` wrote for it";
         return Err(Problems::one(Problem::missing("--tasks", &reason, mend)).into());
     }
-    if models.is_empty() && !args.tasks.is_empty() {
-        tracing::warn!("--tasks has no effect: all that is compared are results already");
+    let mut idle = if args.tasks.is_empty() { Vec::new() } else { vec!["--tasks"] };
+    idle.extend(args.shared.given());
+    if models.is_empty() && !idle.is_empty() {
+        let have = if idle.len() == 1 { "has" } else { "have" };
+        tracing::warn!("{} {have} no effect: all that is compared are results already", idle.join(", "));
     }
-    let recipe = args.shared.recipe(&RecipeArgs::default(), Flags::default())?;
+    let recipe = args.shared.recipe(&RecipeArgs::default(), Flags::default(), &scope::EVAL_TASKS)?;
     // All that can be refused is refused before hours are spent.
     let open = |(path, name): (&PathBuf, Option<String>)| -> anyhow::Result<CompareInput> {
         match name {
@@ -51,7 +55,7 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
     let opened = args.named.iter().zip(names).map(open).collect::<anyhow::Result<Vec<_>>>()?;
     let asked: &[String] = if models.is_empty() { &[] } else { args.tasks.as_slice() };
     let tasks = args.shared.tasks(asked, &recipe)?;
-    let stop = if models.is_empty() { Arc::default() } else { stop_on_signals()? };
+    let stop = if models.is_empty() { Arc::default() } else { stop_on_signals(as_typed())? };
     let (mut evaluated, mut done) = (Vec::new(), 0);
     for (path, named) in args.named.iter().zip(opened) {
         let one = match named {

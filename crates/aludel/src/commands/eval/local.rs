@@ -1,18 +1,20 @@
 //! A model that runs on this machine: its name in results, and its evaluation.
 
-use super::show_progress;
+use super::{show_progress, tell_kept};
 use crate::hub::local_model;
-use crate::progress::{Phase, Progress, WorkKind};
+use crate::progress::{Phase, Position, Progress, WorkKind};
 use crate::provenance::current_provenance;
-use aludel_distill::evaluate::identity::fingerprint;
+use aludel_distill::evaluate::identity::{bytes, fingerprint_watched};
 use aludel_distill::evaluate::local::LocalBackend;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
 use aludel_distill::evaluate::task::{Problem, Task};
 use aludel_distill::evaluate::{Evaluation, evaluate};
 use aludel_distill::settings::StudentSettings;
 use aludel_distill::training_facts::TrainingFacts;
+use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A model on this machine.
 pub(crate) struct LocalModel {
@@ -26,11 +28,19 @@ impl LocalModel {
     /// The model that the user named, fetched if it is a name on the Hub; `name` is what tables are to call it.
     pub(crate) fn new(named: &Path, adapter: Option<&Path>, name: Option<&String>) -> anyhow::Result<LocalModel> {
         let path = local_model(named)?;
+        let (shown, hashed) = (Progress::new(), Cell::new(0));
+        let total = bytes(&path)?;
+        let watch = |piece: u64| {
+            hashed.set((hashed.get() + piece).min(total));
+            let at = Position::of_bytes(hashed.get(), total);
+            shown.reach_of(WorkKind::Hashing, hashed.get() as f64, total as f64, at);
+            ControlFlow::Continue(())
+        };
         let model = ModelName {
             path: Some(named.display().to_string()),
             adapter: adapter.map(|adapter| adapter.display().to_string()),
             name: name.cloned().unwrap_or_else(|| usual_name(named, adapter)),
-            fingerprint: Some(fingerprint(&path, adapter)?),
+            fingerprint: Some(fingerprint_watched(&path, adapter, &watch)?),
             ..ModelName::default()
         };
         Ok(LocalModel { path, adapter: adapter.map(Path::to_owned), model })
@@ -52,6 +62,7 @@ impl LocalModel {
         part: Phase,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Results>> {
+        let shown = Progress::of(part);
         let evaluation = Evaluation { tasks, model: self.model.clone(), settings, made_by: current_provenance() };
         let open = || {
             let bytes = |task: &Task| {
@@ -61,12 +72,24 @@ impl LocalModel {
             };
             let longest = tasks.iter().map(bytes).max().unwrap_or(0);
             let adapter = self.adapter.as_deref();
-            let local = LocalBackend::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
+            let watch = |done, total| {
+                shown.loading(done, total);
+                if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let local = LocalBackend::open(&self.path, adapter, student, &evaluation.settings, longest, batch, &watch)?;
             Ok(Box::new(local) as Box<_>)
         };
-        let shown = Progress::of(part);
         shown.begin(WorkKind::Loading);
-        Ok(evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, false))?)
+        let mut kept = None;
+        let mut observe = |told| {
+            show_progress(&shown, &told, false);
+            kept = Some(told);
+        };
+        let results = evaluate(&evaluation, folder, open, stop, &mut observe)?;
+        if results.is_none() {
+            tell_kept(kept, folder);
+        }
+        Ok(results)
     }
 }
 

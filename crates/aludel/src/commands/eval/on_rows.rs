@@ -3,24 +3,17 @@
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::grouped;
+use crate::next_command::after_loss;
 use crate::progress::{self, Position, WorkKind};
 use crate::report::Outcome;
 use crate::settings::set_template_date;
-use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::divergence;
-use aludel_distill::evaluate::loss::held_out_loss;
+use aludel_distill::evaluate::loss::{RowsProgress, held_out_loss};
 use aludel_distill::settings::Recipe;
-use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
-
-/// Hears how many rows of how many are done, and says whether to go on.
-type Tell<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
 
 /// Loss and perplexity on data files.
 pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let Some(found) = with_progress(recipe, &|recipe, tell| held_out_loss(recipe, tell))? else {
-        return Ok(Outcome::Interrupted);
-    };
+    let found = with_progress(recipe, held_out_loss)?;
     warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
     if let Some(known @ 1..) = found.known {
         tracing::warn!(
@@ -39,6 +32,9 @@ pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow
             grouped(found.supervised_tokens),
             grouped(found.rows)
         ))?;
+        if let Some(adapter) = &recipe.train.init_adapter {
+            console.next(&after_loss(adapter))?;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -50,10 +46,7 @@ pub(super) fn kl_to_teacher(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let Some(found) = with_progress(recipe, &|recipe, tell| divergence::kl_to_teacher(recipe, own_answers, tell))?
-    else {
-        return Ok(Outcome::Interrupted);
-    };
+    let found = with_progress(recipe, |recipe, tell| divergence::kl_to_teacher(recipe, own_answers, tell))?;
     found.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
     if json {
@@ -71,20 +64,22 @@ pub(super) fn kl_to_teacher(
     Ok(Outcome::Done)
 }
 
+/// Nothing is written, so that a signal ends it at once, like any command that is not resumed.
 fn with_progress<T>(
     recipe: &Recipe,
-    evaluate: &dyn Fn(&Recipe, Tell<'_>) -> aludel_distill::Result<Option<T>>,
-) -> anyhow::Result<Option<T>> {
+    evaluate: impl Fn(&Recipe, &dyn Fn(RowsProgress)) -> aludel_distill::Result<T>,
+) -> anyhow::Result<T> {
     let mut recipe = recipe.clone();
     fetch_named(&mut recipe)?;
     set_template_date(&mut recipe);
-    let stop = stop_on_signals()?;
     let shown = progress::Progress::new();
     shown.begin(WorkKind::Loading);
-    Ok(evaluate(&recipe, &mut |done, total| {
-        let at = Position::of(done as u64, total as u64, "rows");
-        shown.reach_of(WorkKind::Evaluating, done as f64, total as f64, at);
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    Ok(evaluate(&recipe, &|told| match told {
+        RowsProgress::Loading { done, total } => shown.loading(done, total),
+        RowsProgress::Rows { done, total } => {
+            let at = Position::of(done as u64, total as u64, "rows");
+            shown.reach_of(WorkKind::Evaluating, done as f64, total as f64, at);
+        }
     })?)
 }
 

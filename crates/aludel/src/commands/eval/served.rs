@@ -1,7 +1,7 @@
 //! The served model of `aludel eval --endpoint`: its server, its name there, options that it cannot have, and the remedy if it does not
 //! answer. Requests are made in `aludel_distill::evaluate::served`.
 
-use super::{EvalArgs, show_progress};
+use super::{EvalArgs, show_progress, tell_kept};
 use crate::commands::collect::{Warnings, headers, key};
 use crate::console::harmless;
 use crate::progress::{Progress, WorkKind};
@@ -92,8 +92,16 @@ impl Server {
         };
         let open =
             || Ok(Box::new(ServedBackend::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
-        let results = evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, true));
+        let mut kept = None;
+        let mut observe = |told| {
+            show_progress(&shown, &told, true);
+            kept = Some(told);
+        };
+        let results = evaluate(&evaluation, folder, open, stop, &mut observe);
         drop(shown);
+        if matches!(results, Ok(None)) {
+            tell_kept(kept, folder);
+        }
         warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
         results.map_err(with_help)
     }

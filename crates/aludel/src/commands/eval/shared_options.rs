@@ -3,6 +3,7 @@
 use crate::hub::local_data;
 use crate::humanize::grouped;
 use crate::report::ErrorWithHelp;
+use crate::settings::scope::Scope;
 use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use crate::value_parser::{decimal, integer};
 use aludel_distill::evaluate::results::Settings;
@@ -12,11 +13,17 @@ use anyhow::Context as _;
 use clap::Args;
 use std::path::PathBuf;
 
+// Defaults.
+const SAMPLES: u32 = 1;
+const TEMPERATURE: f64 = 0.6;
+const TOP_P: f64 = 0.95;
+const MAX_NEW_TOKENS: usize = 2048;
+
 /// Options of whatever evaluates.
 #[derive(Debug, Args)]
 pub(crate) struct SharedEvalArgs {
     /// Number of samples per problem
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = integer::<u32>(1..=4096))]
+    #[arg(long, value_name = "K", default_value_t = SAMPLES, value_parser = integer::<u32>(1..=4096))]
     pub(crate) samples: u32,
 
     /// Maximum number of problems per task, the first ones [default: all; 100 of a built-in task]
@@ -24,15 +31,15 @@ pub(crate) struct SharedEvalArgs {
     limit: Option<usize>,
 
     /// Sampling temperature; 0 always picks the most likely token
-    #[arg(long, value_name = "T", default_value_t = 0.6, value_parser = decimal)]
+    #[arg(long, value_name = "T", default_value_t = TEMPERATURE, value_parser = decimal)]
     temperature: f64,
 
     /// Top-p: sample from the most likely tokens whose probabilities add up to this
-    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = decimal)]
+    #[arg(long, value_name = "P", default_value_t = TOP_P, value_parser = decimal)]
     top_p: f64,
 
     /// Maximum number of tokens of an answer, including reasoning
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = integer::<usize>(1..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = integer::<usize>(1..=u64::MAX))]
     max_new_tokens: usize,
 
     /// How answers are compared, in place of the tasks' own: maths, choice, exact, ... or a table, as for curate.verifier
@@ -56,8 +63,8 @@ pub(crate) struct SharedEvalArgs {
 }
 
 impl SharedEvalArgs {
-    /// The recipe, with what these options set in it and `flags` before them.
-    pub(crate) fn recipe(&self, recipe: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+    /// The recipe, with what these options set in it and `flags` before them; `scope` is of the settings that are then read.
+    pub(crate) fn recipe(&self, recipe: &RecipeArgs, flags: Flags, scope: &Scope) -> anyhow::Result<Recipe> {
         let mut problems = Vec::new();
         if !(0.0..=100.0).contains(&self.temperature) {
             let mend = "give a number from 0 (always the likeliest token) to 100";
@@ -78,7 +85,26 @@ impl SharedEvalArgs {
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref())
             .written("--verifier", "curate.verifier", self.verifier.as_ref());
-        resolve(recipe, self.quantize.set(flags))
+        resolve(recipe, self.quantize.set(flags), scope)
+    }
+
+    /// The options that were given another value than their default.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        [
+            ("--samples", self.samples != SAMPLES),
+            ("--limit", self.limit.is_some()),
+            ("--temperature", self.temperature != TEMPERATURE),
+            ("--top-p", self.top_p != TOP_P),
+            ("--max-new-tokens", self.max_new_tokens != MAX_NEW_TOKENS),
+            ("--verifier", self.verifier.is_some()),
+            ("--batch", self.batch.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--quantize", self.quantize.quantize.is_some()),
+            ("--threads", self.threads.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_given)| is_given.then_some(name))
+        .collect()
     }
 
     /// Settings for a model that runs here.

@@ -43,9 +43,12 @@ pub(super) struct Totals {
     pub(super) columns_not_used: Vec<String>,
     /// Columns that are read in some rows, and in others hold values of another kind.
     pub(super) columns_used_in_part: Vec<String>,
-    /// What is told of these, a line each.
+    /// What is told of rows, a line each.
     #[serde(skip)]
     pub(super) told: Vec<String>,
+    /// What is told of columns, whatever the number of rows.
+    #[serde(skip)]
+    pub(super) told_of_columns: Vec<String>,
     /// Tokens that are trained with, prompts included.
     pub(super) tokens: u64,
     /// Tokens among them that are trained on.
@@ -156,8 +159,8 @@ impl Totals {
         let columns = [columns_not_used(not_used), columns_used_in_part(in_part), classes_told(not_used, in_part)];
         self.weighted = counts.weighted.clone();
         let marks = [counts.set_aside_told(), counts.turn_marks_told(), counts.end_marks_told()];
-        let lines = marks.into_iter().chain([counts.weighted_told()]).chain(columns);
-        self.told = lines.flatten().collect();
+        self.told = marks.into_iter().chain([counts.weighted_told()]).flatten().collect();
+        self.told_of_columns = columns.into_iter().flatten().collect();
         self.all_lengths.sort_unstable();
         if let (Some(&shortest), Some(&longest)) = (self.all_lengths.first(), self.all_lengths.last()) {
             let median = self.all_lengths[self.all_lengths.len() / 2];

@@ -125,7 +125,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(*rows)))?;
     }
-    read(console, totals)?;
+    read(console, totals, &[])?;
     refusals(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(
@@ -143,8 +143,8 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     ))
 }
 
-/// Shows what the reading of rows found.
-fn read(console: &mut Console, totals: &Totals) -> io::Result<()> {
+/// Shows what the reading of rows found; of columns only what was not `told` before.
+fn read(console: &mut Console, totals: &Totals, told: &[String]) -> io::Result<()> {
     if totals.without_reasoning > 0 {
         let what = "records say that their model reasoned, and hold none of it";
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
@@ -154,18 +154,24 @@ fn read(console: &mut Console, totals: &Totals) -> io::Result<()> {
         let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
         console.hanging(COUNTED_COLUMN, harmless(&line))?;
     }
-    for line in &totals.told {
+    let of_columns = totals.told_of_columns.iter().filter(|line| !told.contains(line));
+    for line in totals.told.iter().chain(of_columns) {
         console.paragraph(Style::new(), line)?;
     }
     Ok(())
 }
 
-/// Shows the sums of rows to evaluate on.
-pub(super) fn evaluation(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+/// Shows the sums of rows to evaluate on, beside those to train on.
+pub(super) fn evaluation(
+    console: &mut Console,
+    totals: &Totals,
+    to_train_on: &Totals,
+    recipe: &Recipe,
+) -> io::Result<()> {
     let (kept, rows) = (grouped(totals.kept + totals.cut), grouped(totals.rows));
     let tokens = grouped(totals.tokens);
     console.line(format_args!("to evaluate on: {kept} of {rows} rows, {tokens} tokens"))?;
-    read(console, totals)?;
+    read(console, totals, &to_train_on.told_of_columns)?;
     refusals(console, totals, recipe)
 }
 

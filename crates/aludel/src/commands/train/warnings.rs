@@ -2,6 +2,7 @@
 
 use crate::console::harmless;
 use crate::humanize::grouped;
+use crate::shell_path::shell_quoted;
 use aludel_data::dataset::{BadRows, classes_told, columns_not_used, columns_used_in_part};
 use aludel_data::token_cache::Outcomes;
 use aludel_distill::checkpoint::RECIPE_FILE_NAME;
@@ -94,9 +95,9 @@ pub(super) fn log_base_model(started: &Started) {
 }
 
 /// Reminds at the end of a base that other tools will not find.
-pub(super) fn warn_of_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
+pub(super) fn warn_of_unnamed_base(adapter: &Path, run: &Path) -> anyhow::Result<()> {
     let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
-    if let Some(told) = unnamed_base_told(&base) {
+    if let Some(told) = unnamed_base_told(&base, run) {
         tracing::info!("{told}");
     }
     Ok(())
@@ -108,10 +109,14 @@ fn base_told(base: &str) -> Option<String> {
 }
 
 /// A base that PEFT does not find, and how to name it.
-fn unnamed_base_told(base: &str) -> Option<&'static str> {
-    const TOLD: &str = "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and --set \
-                        student.base_model=owner/name names it as the Hub does";
-    (!is_found_by_peft(base)).then_some(TOLD)
+fn unnamed_base_told(base: &str, run: &Path) -> Option<String> {
+    (!is_found_by_peft(base)).then(|| {
+        let run = shell_quoted(run);
+        format!(
+            "the adapter's base is named by its file, which PEFT and vLLM cannot load; to name it as the Hub does, without training again: \
+             aludel train --output-dir {run} --resume --set student.base_model=owner/name"
+        )
+    })
 }
 
 /// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
@@ -130,7 +135,7 @@ mod tests {
             [("owner/name", true), (folder.path().to_str().unwrap(), true), ("/models/a.gguf", false)]
         {
             assert_eq!(base_told(base).is_some(), is_found, "{base}");
-            assert_eq!(unnamed_base_told(base).is_some(), !is_found, "{base}");
+            assert_eq!(unnamed_base_told(base, Path::new("run")).is_some(), !is_found, "{base}");
         }
     }
 }
