@@ -24,6 +24,8 @@ pub struct DistillSettings {
     pub kind: Vec<LossTerm>,
     /// The factor of each term in the loss.
     pub weights: TermWeights,
+    /// Whether the weights are also the shares that the terms keep of the gradient's norm.
+    pub balance: Balancing,
     /// The teacher: a GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`. Its tokens must be the
     /// student's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,18 @@ pub enum DivergenceKind {
     Tv,
 }
 
+/// Whether the terms of a loss are balanced by their gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// The gradient is that of the loss.
+    #[default]
+    None,
+    /// The norms of the terms' gradients at the residual stream are to each other as the weights, by factors that each step sets for the
+    /// next.
+    Gradient,
+}
+
 /// How two hidden states are compared; their size does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +165,7 @@ impl Default for DistillSettings {
         DistillSettings {
             kind: vec![LossTerm::Ce],
             weights: TermWeights::default(),
+            balance: Balancing::None,
             teacher: None,
             cache: None,
             cache_target: CacheTarget::Auto,
@@ -266,6 +281,13 @@ impl DistillSettings {
         check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", TERMS);
         let repeated = (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i]));
         check.that(!repeated, "kind", &kinds, "a term is named twice", "each term once");
+        check.that(
+            self.balance == Balancing::None || kinds.len() > 1,
+            "balance",
+            "gradient",
+            "the loss has one term, and nothing to balance it with",
+            "\"none\", or a second term in distill.kind",
+        );
         let TermWeights { ce, logits, hidden } = self.weights;
         for (key, weight) in [("weights.ce", ce), ("weights.logits", logits), ("weights.hidden", hidden)] {
             check.that(
