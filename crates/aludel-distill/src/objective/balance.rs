@@ -8,6 +8,9 @@ use aludel_kernels::{Context, Mat, Region, rowwise};
 
 use crate::supervision::LossTerm;
 
+/// A term that has nearly nothing left to learn in one step may have more in the next, which a factor without bounds would blow up.
+const LARGEST_FACTOR: f32 = 1000.0;
+
 /// The factors of the terms' gradients, and the norms from which those of the next step come.
 pub(super) struct Balance {
     /// One for each term, in the order of the loss.
@@ -72,7 +75,8 @@ impl Balance {
         for number in 1..terms.len() {
             let factor = terms[number].1 / terms[0].1 * (norm(0) / norm(number));
             // A term without a gradient has no share to keep.
-            self.factors[number] = if factor.is_normal() { factor } else { 1.0 };
+            self.factors[number] =
+                if factor.is_normal() { factor.clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR) } else { 1.0 };
         }
     }
 }
@@ -90,5 +94,7 @@ mod tests {
         assert_eq!(balance.factors[0] * 3.0, 3.0);
         assert_eq!(balance.factors[1] * 0.25, 3.0 * 4.0, "four times the first term's");
         assert_eq!(balance.factors[2], 1.0, "no gradient");
+        balance.set(&terms, &BTreeMap::from([(LossTerm::Ce, 3.0), (LossTerm::Hidden, 1e-9), (LossTerm::Logits, 1e9)]));
+        assert_eq!(balance.factors, [1.0, 1000.0, 0.001], "bounded");
     }
 }
