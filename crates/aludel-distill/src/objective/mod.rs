@@ -1,6 +1,6 @@
 //! What is minimised. An objective sees one chunk of logits with what is known about its tokens, and turns the logits into the
-//! gradient of its summed loss; it may read the hidden states between layers, too, and add to their gradient. It never divides: the optimiser does, once a step. What a teacher says of a pass comes from
-//! `teacher`.
+//! gradient of its summed loss; it may read the hidden states between layers, too, and add to their gradient. It never divides: the
+//! optimiser does, once a step. What a teacher says of a pass comes from `teacher`.
 
 mod balance;
 mod distillation;
@@ -42,7 +42,7 @@ pub trait Objective: ResidualTap {
     }
 
     /// Writes the losses of the supervised tokens `range` of a pass, each times its weight, to `losses` [terms, range]; with `gradient`,
-    /// overwrites their logits [range, V] with the gradient of the sum of all those losses.
+    /// overwrites their logits [range, V] with the gradient of the sum of all those losses, each with its factor where terms are balanced.
     fn chunk(
         &mut self,
         ctx: &mut Context,
