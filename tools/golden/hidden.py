@@ -27,15 +27,16 @@ def main(fixtures, path):
     torch.use_deterministic_algorithms(True)
     tensors, facts = {}, {key: str(value) for key, value in decoder.facts()["versions"].items()}
     for case in CASES:
-        more, loss = gradients(fixtures, *case[1:])
+        more, results = gradients(fixtures, *case[1:])
         tensors |= {f"{case[0]}.{name}": value for name, value in more.items()}
-        facts[f"{case[0]}.loss"] = repr(loss)
+        facts |= {f"{case[0]}.{name}": repr(value) for name, value in results.items()}
     os.makedirs(os.path.dirname(path), exist_ok=True)
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata=facts)
 
 
 def gradients(fixtures, student, teacher, pairs, kind, weights):
-    """The gradients of an adapter and of projections, with the initial values of the latter."""
+    """The gradients of an adapter and of projections, with the initial values of the latter; and the loss, with the norms of its parts'
+    gradients where layers feed the residual stream: of cross-entropy after the last, of hidden states where there is one pair."""
     rows = decoder.read_json(os.path.join(fixtures, "tied", "golden.json"))["rows"]
     base, target = (
         AutoModelForCausalLM.from_pretrained(os.path.join(fixtures, name, "model"), dtype=torch.float32)
@@ -50,27 +51,35 @@ def gradients(fixtures, student, teacher, pairs, kind, weights):
         for own, _ in pairs:
             values = torch.rand((widths[1], widths[0]), generator=generator) * 2 - 1
             projections[own] = (values / widths[0] ** 0.5).requires_grad_()
-    total, count = 0.0, 0
+    total, count, squares = 0.0, 0, {"ce": 0.0, "hidden": 0.0}
     for row in rows:
         ids, of_tokens = torch.tensor([row["ids"]]), torch.tensor(row["weights"])[1:]
         logits, states = with_states(adapted, base.model.layers, ids)
         with torch.no_grad():
             targets = with_states(target, target.model.layers, ids)[1]
+        of_states = 0.0
         for own, other in pairs:
-            state = states[own][:-1]
+            state = states[own][0, :-1]
             if own in projections:
                 state = state @ projections[own].T
-            distances = distance(kind, state, targets[other][:-1])
-            total = total + weights[0] / len(pairs) * (distances * of_tokens).sum()
+            distances = distance(kind, state, targets[other][0, :-1])
+            of_states = of_states + weights[0] / len(pairs) * (distances * of_tokens).sum()
+        total = total + of_states
         if weights[1] > 0:
             losses = F.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
-            total = total + weights[1] * (losses * of_tokens).sum()
+            of_texts = weights[1] * (losses * of_tokens).sum()
+            total = total + of_texts
+            for part, loss, layer in [("ce", of_texts, max(states)), ("hidden", of_states, pairs[0][0])]:
+                squares[part] += torch.autograd.grad(loss, states[layer], retain_graph=True)[0].square().sum().item()
         count += int((of_tokens != 0).sum())
     (total / count).backward()
     tensors = decoder.adapter_parameters(adapted, gradient=True)
     for own, values in projections.items():
         tensors |= {f"projection.{own}": values.detach(), f"projection.{own}.gradient": values.grad}
-    return tensors, (total / count).item()
+    results = {"loss": (total / count).item()}
+    if weights[1] > 0:
+        results |= {f"norm.{part}": value**0.5 / count for part, value in squares.items()}
+    return tensors, results
 
 
 def with_states(model, layers, ids):
@@ -78,7 +87,7 @@ def with_states(model, layers, ids):
     states = {}
 
     def keep(number):
-        return lambda _module, _inputs, output: states.update({number: output[0] if output.ndim == 3 else output})
+        return lambda _module, _inputs, output: states.update({number: output})
 
     hooks = [layer.register_forward_hook(keep(number)) for number, layer in enumerate(layers, 1)]
     logits = model(input_ids=ids, use_cache=False).logits[0]

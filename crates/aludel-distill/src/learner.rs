@@ -208,6 +208,19 @@ impl Learner {
         Engine::cache_bytes(&self.ctx, &self.decoder, tokens)
     }
 
+    /// The norm of each term's gradient at the residual stream, per supervised token and with its weight, where terms are balanced.
+    pub fn gradient_norms(&self, sums: &PassSums) -> BTreeMap<LossTerm, f64> {
+        let norm = |term: LossTerm| (sums.squares[term as usize].sqrt() / sums.supervised.max(1) as f64) as f32;
+        let terms = self.objective.terms().iter().map(|&(term, _)| (term, norm(term)));
+        // As f32, which a record keeps exactly: a run that is resumed balances by what it reads there.
+        terms.filter(|(_, norm)| *norm > 0.0).map(|(term, norm)| (term, f64::from(norm))).collect()
+    }
+
+    /// Balances the terms of the next step by the norms of their gradients in the last one, if the recipe asks for it.
+    pub fn balance_by(&mut self, norms: &BTreeMap<LossTerm, f64>) {
+        self.objective.balance_by(norms);
+    }
+
     /// What is trained beside the adapter, if anything is.
     pub fn projections(&self) -> Option<&Projections> {
         self.objective.projections()

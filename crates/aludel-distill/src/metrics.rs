@@ -30,6 +30,9 @@ pub struct StepRecord {
     /// Its terms, each without its weight in the loss, where it is not cross-entropy alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub terms: BTreeMap<LossTerm, f64>,
+    /// The norm of each term's gradient at the residual stream, with its weight, where terms are balanced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gradient_norms: BTreeMap<LossTerm, f64>,
     /// Norm of the mean gradient before clipping.
     pub grad_norm: f64,
     /// Learning rate of the step.
@@ -230,6 +233,11 @@ impl Metrics {
     /// The file cannot be written.
     pub fn samples(&mut self, record: &SampleRecord) -> Result<()> {
         self.line(&json!(record))
+    }
+
+    /// The norms of the terms' gradients in the last step that is recorded.
+    pub fn last_gradient_norms(&self) -> Option<&BTreeMap<LossTerm, f64>> {
+        self.steps.last().map(|step| &step.gradient_norms)
     }
 
     /// Mean loss of the recorded steps after step `after`.

@@ -42,6 +42,8 @@ pub struct PassSums {
     pub loss: f64,
     /// The same for each term, with its weight in the loss.
     pub terms: [f64; LossTerm::ALL.len()],
+    /// Σ ‖gradient‖² of each term at the residual stream, over supervised tokens, with its weight; zeros where it is not measured.
+    pub squares: [f64; LossTerm::ALL.len()],
     /// Supervised tokens: the divisor.
     pub supervised: u64,
     /// All tokens.
@@ -66,6 +68,9 @@ impl PassSums {
         self.loss += other.loss;
         for (sum, term) in self.terms.iter_mut().zip(other.terms) {
             *sum += term;
+        }
+        for (sum, squares) in self.squares.iter_mut().zip(other.squares) {
+            *sum += squares;
         }
         self.supervised += other.supervised;
         self.tokens += other.tokens;

@@ -105,7 +105,7 @@ impl<'a> Trainer<'a> {
         claimed: &'a mut ClaimedFolder,
         opened: OpenedStudent,
         resumed: Resumed,
-        learner: Learner,
+        mut learner: Learner,
         chosen: ChosenRows,
         session: Stopwatch,
         observe: &mut dyn FnMut(Event<'_>),
@@ -130,6 +130,9 @@ impl<'a> Trainer<'a> {
             }
         };
         let metrics = Metrics::open(folder, &state)?;
+        if let Some(norms) = metrics.last_gradient_norms() {
+            learner.balance_by(norms);
+        }
         TrainedPrompts::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
         observe(Event::Started(&Started {
             train_rows: rows.train.len(),
@@ -255,6 +258,8 @@ impl<'a> Trainer<'a> {
         if !grad_norm.is_finite() {
             return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows.numbers));
         }
+        let gradient_norms = self.learner.gradient_norms(&sums);
+        self.learner.balance_by(&gradient_norms);
         self.untrained.watch(&self.learner, done + 1, done + 1 == total)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.session.tokens += sums.tokens;
@@ -268,6 +273,7 @@ impl<'a> Trainer<'a> {
             epoch: self.state.epoch,
             loss: sums.mean_loss(),
             terms: self.learner.unweighted_terms(&sums, rows.is_own()),
+            gradient_norms,
             grad_norm,
             learning_rate: rate,
             tokens: sums.tokens,

@@ -64,8 +64,8 @@ fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpoin
         let terms = vec![(LossTerm::Ce, 0.5), (LossTerm::Hidden, 0.5), (LossTerm::Logits, 0.5)];
         let softmax = Softmax { vocab: 160, temperature: 2.0 };
         let divergence = DivergenceArgs { divergence: Divergence::ForwardKl, softmax };
-        learner = learner
-            .with_objective(Box::new(Distillation::new(terms, divergence, Box::new(teacher)).with_hidden(states)));
+        let objective = Distillation::new(terms, divergence, Box::new(teacher)).with_hidden(states);
+        learner = learner.with_objective(Box::new(objective.balanced(widths[0])));
     }
     learner.plan(400);
     // passes of other rows than those before, but no larger than was planned

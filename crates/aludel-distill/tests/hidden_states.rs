@@ -11,7 +11,7 @@ use std::path::Path;
 use aludel_data::token_cache::TokenRow;
 use aludel_distill::learner::Learner;
 use aludel_distill::objective::{Distillation, HiddenStates};
-use aludel_distill::supervision::LossTerm;
+use aludel_distill::supervision::{LossTerm, PassSums};
 use aludel_distill::teacher::OnlineTeacher;
 use aludel_formats::safetensors::Weights;
 use aludel_kernels::linear::Precision;
@@ -32,6 +32,7 @@ struct Case<'a> {
     terms: &'a [(LossTerm, f32)],
     teacher_tokens: usize,
     gradient_checkpointing: bool,
+    is_balanced: bool,
 }
 
 /// A student narrower than its teacher, of equal depth.
@@ -43,6 +44,7 @@ const NARROW: Case<'_> = Case {
     terms: &[(LossTerm::Hidden, 1.0)],
     teacher_tokens: 64,
     gradient_checkpointing: true,
+    is_balanced: false,
 };
 
 /// A student of its teacher's width, and two of its three layers.
@@ -63,6 +65,9 @@ fn learner_of(mut ctx: Context, case: Case<'_>, is_taught: bool, scale: f32) -> 
     let mut objective = Distillation::new(case.terms.to_vec(), divergence, Box::new(teacher));
     if case.terms.iter().any(|(term, _)| *term == LossTerm::Hidden) {
         objective = objective.with_hidden(states);
+    }
+    if case.is_balanced {
+        objective = objective.balanced(widths[0]);
     }
     let mut learner =
         Learner::new(ctx, decoder, adapter, case.gradient_checkpointing).with_objective(Box::new(objective));
@@ -106,8 +111,8 @@ impl Golden {
         out
     }
 
-    fn loss(&self, case: &str) -> f64 {
-        self.0.metadata()[&format!("{case}.loss")].parse().unwrap()
+    fn number(&self, name: &str) -> f64 {
+        self.0.metadata()[name].parse().unwrap()
     }
 }
 
@@ -142,7 +147,7 @@ fn gradients_are_pytorchs() {
                 let rows = golden_rows();
                 let count = learner.evaluate(&rows).unwrap().supervised as f32;
                 let (loss, adapter, projections) = gradients(&mut learner, &[rows]);
-                let (loss, expected) = (loss / f64::from(count), golden.loss(name));
+                let (loss, expected) = (loss / f64::from(count), golden.number(&format!("{name}.loss")));
                 assert!((loss - expected).abs() <= 1e-5 * expected, "{name}: {loss}, should be {expected}");
                 let mean = |sums: &[f32]| sums.iter().map(|sum| sum / count).collect::<Vec<f32>>();
                 for (entry, values) in learner.adapter.named(&adapter) {
@@ -259,4 +264,67 @@ fn projections_start_from_the_seed() {
     assert!(first != second && of(2)[0] != first);
     let bound = 1.0 / 48f32.sqrt();
     assert!(first.iter().all(|x| x.abs() <= bound) && first.iter().any(|x| x.abs() > 0.9 * bound));
+}
+
+/// The sums of some passes with gradients.
+fn sums_of(learner: &mut Learner, passes: &[Vec<(u32, TokenRow)>]) -> PassSums {
+    let mut sums = PassSums::default();
+    learner.zero_gradients();
+    passes.iter().for_each(|pass| sums.add(learner.accumulate(pass, None).unwrap()));
+    sums
+}
+
+#[test]
+fn norms_of_the_terms_gradients_are_pytorchs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hidden.safetensors");
+    let golden = Golden(Weights::open_file(path).unwrap());
+    let terms = [(LossTerm::Ce, 0.5), (LossTerm::Hidden, 2.0)];
+    let case = Case { pairs: &[[1, 1]], terms: &terms, is_balanced: true, ..NARROW };
+    for ctx in [Context::cpu(2), Context::reference()] {
+        let mut learner = learner(ctx, case);
+        let state = learner.projections().unwrap().state;
+        learner.ctx.write(state.parameters, &golden.values("mixed.projection.1"));
+        let sums = sums_of(&mut learner, &[golden_rows()]);
+        let norms = learner.gradient_norms(&sums);
+        for (term, _) in terms {
+            let expected = golden.number(&format!("mixed.norm.{}", term.name()));
+            assert!((norms[&term] - expected).abs() <= 1e-4 * expected, "{term:?}: {norms:?}, should be {expected}");
+        }
+    }
+}
+
+/// The gradient of each term is multiplied so that its norm is to the first term's as their weights are; losses stay as they were.
+#[test]
+fn balanced_terms_keep_their_shares() {
+    let of = |terms: &[(LossTerm, f32)]| gradients(&mut learner(Context::cpu(2), Case { terms, ..NARROW }), &[rows()]);
+    let terms = [(LossTerm::Ce, 0.5), (LossTerm::Hidden, 2.0), (LossTerm::Logits, 1.0)];
+    let parts = terms.map(|term| of(&[term]));
+    let all = rows();
+    let balanced = Case { terms: &terms, is_balanced: true, ..NARROW };
+    let mut one = learner(Context::cpu(2), balanced);
+    let sums = sums_of(&mut one, std::slice::from_ref(&all));
+    let norms = one.gradient_norms(&sums);
+    // The first step is as it would be without balance.
+    let first = one.ctx.download(one.state.gradients);
+    let add = |factors: [f32; 3]| -> Vec<f32> {
+        (0..first.len()).map(|i| parts.iter().zip(factors).map(|((_, own, _), factor)| factor * own[i]).sum()).collect()
+    };
+    assert!(relative(&first, &add([1.0; 3])) <= 1e-5);
+    let factors = terms.map(|(term, weight)| (f64::from(weight) / 0.5 * norms[&LossTerm::Ce] / norms[&term]) as f32);
+    assert!(!(0.8..1.25).contains(&factors[1]), "{factors:?}: nothing to balance");
+    for rows_per_pass in [1, 2, 8] {
+        let passes: Vec<_> = all.chunks(rows_per_pass).map(<[_]>::to_vec).collect();
+        let mut learner = learner(Context::cpu(2), balanced);
+        learner.balance_by(&norms);
+        let (loss, adapter, projections) = gradients(&mut learner, &passes);
+        let expected = add(factors);
+        assert!(relative(&adapter, &expected) <= 1e-5, "{}", relative(&adapter, &expected));
+        let expected: Vec<f32> = parts[1].2.iter().map(|own| factors[1] * own).collect();
+        assert!(relative(&projections, &expected) <= 1e-5);
+        assert!((loss - sums.loss).abs() <= 1e-5 * loss);
+        let again = sums_of(&mut learner, &passes);
+        for (term, norm) in learner.gradient_norms(&again) {
+            assert!((norm - norms[&term]).abs() <= 1e-5 * norm, "{term:?} with {rows_per_pass} rows a pass");
+        }
+    }
 }

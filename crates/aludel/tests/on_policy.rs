@@ -144,6 +144,15 @@ fn what_cannot_be_on_policy_is_refused() {
         &["distill.kind=[\"ce\", \"logits\"]", "distill.teacher=student", "distill.lambda=1"],
         &["distill.lambda", "a number below 1"],
     );
+    refused(
+        &[
+            "distill.kind=[\"ce\", \"logits\"]",
+            "distill.teacher=student",
+            "distill.lambda=0.5",
+            "distill.balance=gradient",
+        ],
+        &["distill.balance", "have no cross-entropy"],
+    );
     refused(&["distill.kind=logits", "distill.teacher=student", "distill.lambda=2"], &["it is a share of the steps"]);
     refused(
         &["distill.kind=logits", "distill.teacher=student", "distill.max_new_tokens=0"],

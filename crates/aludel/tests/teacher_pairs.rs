@@ -154,8 +154,9 @@ fn hidden_states_are_learnt_and_resumed() {
     let workshop = workshop();
     let args = |run: &'static str, more: &[&'static str]| {
         let own = ["--set", "distill.kind=[\"ce\",\"hidden\"]", "--set", "distill.weights.hidden=2"];
+        let balance = ["--set", "distill.balance=gradient"];
         let teacher = ["--set", "distill.teacher=teacher", "--max-steps", "6"];
-        train_args(run, &[SETTINGS, &own, &teacher, more].concat())
+        train_args(run, &[SETTINGS, &own, &balance, &teacher, more].concat())
     };
     let steps = |run: &str| -> Vec<Value> {
         let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
@@ -169,6 +170,7 @@ fn hidden_states_are_learnt_and_resumed() {
     for step in &whole {
         let sum = of(step, "ce") + 2.0 * of(step, "hidden");
         assert!((sum - step["loss"].as_f64().unwrap()).abs() <= 1e-5 * sum, "{step}");
+        assert!(["ce", "hidden"].iter().all(|term| step["gradient_norms"][term].as_f64().unwrap() > 0.0), "{step}");
     }
     assert!(of(&whole[5], "hidden") < 0.8 * of(&whole[0], "hidden"), "{whole:?}");
     let projections = "checkpoint-6/projections.safetensors";

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::interval::of_token_mean;
 use super::loss::{Evaluated, Loss, RowsProgress, evaluate_rows};
 use crate::error::Result;
-use crate::settings::{DistillSettings, DivergenceKind, Recipe, TermWeights};
+use crate::settings::{Balancing, DistillSettings, DivergenceKind, Recipe, TermWeights};
 use crate::supervision::LossTerm;
 
 /// What was found.
@@ -47,6 +47,7 @@ pub fn kl_to_teacher(recipe: &Recipe, own_answers: Option<u64>, tell: &dyn Fn(Ro
         lambda: 0.0,
         kind: vec![LossTerm::Logits],
         weights: TermWeights::default(),
+        balance: Balancing::None,
         divergence: DivergenceKind::ForwardKl,
         temperature: 1.0,
         ..recipe.distill.clone()

@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use aludel_kernels::{Context, Mat, Region};
+use aludel_kernels::{Context, Mat, Region, rowwise};
 use aludel_model::adapter::Adapter;
 use aludel_model::decoder::{Active, Attention, Decoder, SavedActivations, StepDropout};
 
 use crate::error::Result;
-use crate::objective::Objective;
+use crate::objective::{Objective, ResidualGradient};
 use crate::supervision::{PassSums, SupervisedBatch};
 
 /// What a backward needs: the gradient buffer, the dropout of the step, and room for what the forward keeps.
@@ -39,14 +39,25 @@ pub(super) fn run_pass(
     let chosen = if objective.reads_logits() { &batch.chosen[..] } else { &[] };
     let dhidden = decoder.head_chunks(ctx, &forward, chosen, gradients, |ctx, logits, range| {
         let losses = losses.col_range(range.start, range.len());
-        objective.chunk(ctx, logits, batch, range, losses, gradients.is_some());
+        let own = range.clone();
+        let residual = |ctx: &mut Context, dlogits: Mat, dhidden: Mat| {
+            let mark = ctx.mark();
+            let (rows, gathered) =
+                (ctx.upload_indices(&chosen[own.clone()]), ctx.scratch(dhidden.rows(), dhidden.cols()));
+            rowwise::gather_rows(ctx, forward.hidden, rows, gathered);
+            decoder.residual_gradient(ctx, gathered, Some(adapter), dlogits, dhidden);
+            ctx.release(mark);
+        };
+        let gradient = gradients.map(|_| &residual as ResidualGradient<'_>);
+        objective.chunk(ctx, logits, batch, range, losses, gradient);
     });
     if let (Some(dhidden), Some(gradients)) = (dhidden, gradients) {
         decoder.backward_tapped(ctx, forward, dhidden, gradients, objective);
     }
+    let squares = gradients.and_then(|_| objective.gradient_squares(ctx)).unwrap_or_default();
     ctx.download_into(losses, &mut batch.losses);
     let (supervised, tokens) = (batch.chosen.len() as u64, batch.pass.len() as u64);
-    let mut sums = PassSums { supervised, tokens, teacher_seconds, ..PassSums::default() };
+    let mut sums = PassSums { supervised, tokens, squares, teacher_seconds, ..PassSums::default() };
     let count = batch.chosen.len().max(1);
     for ((term, _), losses) in objective.terms().iter().zip(batch.losses.chunks_exact(count)) {
         let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();

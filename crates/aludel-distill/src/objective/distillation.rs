@@ -1,6 +1,7 @@
 //! The objective of distillation: cross-entropy with the data's tokens, the divergence from a teacher, the distance from its hidden
 //! states, or several of these.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use aludel_data::token_cache::TokenRow;
@@ -8,7 +9,8 @@ use aludel_kernels::loss::divergence::DivergenceArgs;
 use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 use aludel_model::decoder::ResidualTap;
 
-use super::{HiddenStates, Objective, Projections};
+use super::balance::{Balance, Share};
+use super::{HiddenStates, Objective, Projections, ResidualGradient};
 use crate::error::Result;
 use crate::supervision::{LossTerm, SupervisedBatch};
 use crate::teacher::Teacher;
@@ -19,6 +21,8 @@ pub struct Distillation {
     divergence: DivergenceArgs,
     teacher: Box<dyn Teacher>,
     hidden: Option<HiddenStates>,
+    /// Where the terms are balanced, with the width of the residual stream.
+    balance: Option<(Balance, usize)>,
     /// The weights of a chunk's tokens in one term.
     weights: Vec<f32>,
 }
@@ -26,7 +30,7 @@ pub struct Distillation {
 impl Distillation {
     /// A sum of these terms with their weights.
     pub fn new(terms: Vec<(LossTerm, f32)>, divergence: DivergenceArgs, teacher: Box<dyn Teacher>) -> Distillation {
-        Distillation { terms, divergence, teacher, hidden: None, weights: Vec::new() }
+        Distillation { terms, divergence, teacher, hidden: None, balance: None, weights: Vec::new() }
     }
 
     /// How hidden states are compared, where one of the terms does that; the teacher must keep those of its layers.
@@ -39,6 +43,31 @@ impl Distillation {
         Distillation { hidden: Some(hidden), ..self }
     }
 
+    /// Keeps the terms' shares of the gradient's norm as their weights are, at a residual stream of this width.
+    #[must_use]
+    pub fn balanced(self, width: usize) -> Distillation {
+        let balance = Some((Balance::new(self.terms.len()), width));
+        Distillation { balance, ..self }
+    }
+
+    /// Brings the gradient of one term, of the logits of a chunk, to its share.
+    fn balance(
+        &self,
+        ctx: &mut Context,
+        number: usize,
+        dlogits: Mat,
+        range: Range<usize>,
+        residual: ResidualGradient<'_>,
+    ) {
+        let Some((balance, width)) = &self.balance else { return };
+        rowwise::scale(ctx, dlogits, balance.factor(number));
+        let mark = ctx.mark();
+        let dhidden = ctx.scratch(dlogits.rows(), *width);
+        residual(ctx, dlogits, dhidden);
+        balance.measure(ctx, number, range, dhidden);
+        ctx.release(mark);
+    }
+
     /// One term of the loss on a chunk of logits, which become its gradient.
     fn term(
         &mut self,
@@ -47,7 +76,7 @@ impl Distillation {
         (logits, losses): (Mat, Mat),
         batch: &SupervisedBatch,
         range: Range<usize>,
-        gradient: bool,
+        gradient: Option<ResidualGradient<'_>>,
     ) {
         let (term, weight) = match self.terms[number] {
             (LossTerm::Ce, _) if batch.is_own => (LossTerm::Ce, 0.0),
@@ -59,13 +88,17 @@ impl Distillation {
         let losses = losses.row_range(number, 1);
         match term {
             LossTerm::Ce => {
-                let ids = ctx.upload_indices(&batch.targets[range]);
-                loss::cross_entropy(ctx, logits, ids, weights, losses, gradient);
+                let ids = ctx.upload_indices(&batch.targets[range.clone()]);
+                loss::cross_entropy(ctx, logits, ids, weights, losses, gradient.is_some());
             }
             LossTerm::Logits => {
-                self.teacher.divergence(ctx, logits, range, weights, self.divergence, losses, gradient);
+                let (args, own) = (self.divergence, range.clone());
+                self.teacher.divergence(ctx, logits, own, weights, args, losses, gradient.is_some());
             }
             LossTerm::Hidden => unreachable!("it reads no logits"),
+        }
+        if let Some(residual) = gradient {
+            self.balance(ctx, number, logits, range, residual);
         }
     }
 }
@@ -99,6 +132,9 @@ impl Objective for Distillation {
         if let Some(states) = &mut self.hidden {
             states.begin(ctx, batch);
         }
+        if let Some((balance, _)) = &mut self.balance {
+            balance.begin(ctx, batch.chosen.len());
+        }
         Ok(())
     }
 
@@ -110,7 +146,19 @@ impl Objective for Distillation {
         if let Some(number) = self.terms.iter().position(|(term, _)| *term == LossTerm::Hidden) {
             let states = self.hidden.as_mut().expect("a term compares hidden states, and nothing says which");
             let losses = losses.row_range(number, 1);
-            states.compare(ctx, batch, self.teacher.layer_states(), self.terms[number].1, losses, gradient);
+            let balance = self.balance.as_ref().map(|(balance, _)| (balance, number));
+            let share = Share { weight: self.terms[number].1, balance };
+            states.compare(ctx, batch, self.teacher.layer_states(), share, losses, gradient);
+        }
+    }
+
+    fn gradient_squares(&mut self, ctx: &Context) -> Option<[f64; LossTerm::ALL.len()]> {
+        self.balance.as_mut().map(|(balance, _)| balance.sums(ctx, &self.terms))
+    }
+
+    fn balance_by(&mut self, norms: &BTreeMap<LossTerm, f64>) {
+        if let Some((balance, _)) = &mut self.balance {
+            balance.set(&self.terms, norms);
         }
     }
 
@@ -125,7 +173,7 @@ impl Objective for Distillation {
         batch: &SupervisedBatch,
         range: Range<usize>,
         losses: Mat,
-        gradient: bool,
+        gradient: Option<ResidualGradient<'_>>,
     ) {
         // Each term overwrites the logits that it reads: all but the last work on a copy.
         let Some(last) = self.terms.iter().rposition(reads_logits) else { return };
@@ -147,7 +195,7 @@ impl Objective for Distillation {
             };
         }
         self.term(ctx, last, (logits, losses), batch, range, gradient);
-        if let Some(sum) = sum.filter(|_| gradient) {
+        if let Some(sum) = sum.filter(|_| gradient.is_some()) {
             rowwise::add(ctx, sum, logits);
         }
         ctx.release(mark);

@@ -7,6 +7,7 @@ use aludel_kernels::loss::hidden::{self, HiddenLoss};
 use aludel_kernels::optim::State;
 use aludel_kernels::{Context, Indices, Mat, Region, projection, rng, rowwise};
 
+use super::balance::Share;
 use crate::supervision::SupervisedBatch;
 
 /// The distance between hidden states, as a term of a loss.
@@ -107,14 +108,14 @@ impl HiddenStates {
         self.places.filter(|places| !places.is_empty()).map(|places| (places, self.states[pair]))
     }
 
-    /// Writes the loss of each supervised token, the mean over the pairs times its weight and the term's `factor`, to `losses`
+    /// Writes the loss of each supervised token, the mean over the pairs times its weight and the term's, to `losses`
     /// [1, chosen]. With `gradient`, the states become its gradient, and projections get theirs.
     pub(super) fn compare(
         &mut self,
         ctx: &mut Context,
         batch: &SupervisedBatch,
         teacher: &[Mat],
-        factor: f32,
+        term: Share<'_>,
         losses: Mat,
         gradient: bool,
     ) {
@@ -122,7 +123,7 @@ impl HiddenStates {
         if count == 0 {
             return;
         }
-        let factor = factor / self.pairs.len() as f32;
+        let factor = term.weight / self.pairs.len() as f32;
         self.weights.clear();
         self.weights.extend(batch.weights.iter().map(|own| own * factor));
         let weights = ctx.upload(Region::Io, 1, count, &self.weights);
@@ -148,6 +149,9 @@ impl HiddenStates {
                 let dprojected = ctx.scratch(count, target.cols());
                 ctx.zero(dprojected);
                 hidden::backward(ctx, projected, target, self.loss, weights, dprojected);
+                if let Some((balance, number)) = term.balance {
+                    rowwise::scale(ctx, dprojected, balance.factor(number));
+                }
                 match &self.projections {
                     None => ctx.copy(dprojected, states),
                     Some(projections) => {
@@ -155,6 +159,9 @@ impl HiddenStates {
                             .map(|flat| projections.part(flat, number));
                         projection::backward(ctx, states, weight, dprojected, projections.precision, dweight, states);
                     }
+                }
+                if let Some((balance, number)) = term.balance {
+                    balance.measure(ctx, number, 0..count, states);
                 }
             }
             ctx.release(mark);

@@ -1,10 +1,12 @@
 //! What is minimised. An objective sees one chunk of logits with what is known about its tokens, and turns the logits into the
-//! gradient of its summed loss; it may read the hidden states between layers, too, and add to their gradient. It never divides: the optimiser does, once a step. What a teacher says of a pass comes from
-//! `teacher`.
+//! gradient of its summed loss; it may read the hidden states between layers, too, and add to their gradient. It never divides: the
+//! optimiser does, once a step. What a teacher says of a pass comes from `teacher`.
 
+mod balance;
 mod distillation;
 mod hidden;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use aludel_data::token_cache::TokenRow;
@@ -14,13 +16,16 @@ use aludel_model::decoder::ResidualTap;
 use aludel_model::student::Student;
 
 use crate::error::Result;
-use crate::settings::Recipe;
+use crate::settings::{Balancing, Recipe};
 use crate::supervision::{LossTerm, SupervisedBatch};
 use crate::teacher::cache::CachedTeacher;
 use crate::teacher::{Loading, OnlineTeacher, Teacher};
 
 pub use distillation::Distillation;
 pub use hidden::{HiddenStates, Projections};
+
+/// Writes what the gradient of the logits of a chunk, [range, V], comes to at the residual stream, [range, C].
+pub type ResidualGradient<'a> = &'a dyn Fn(&mut Context, Mat, Mat);
 
 /// A loss on logits, hidden states, or both; the latter it reads as a tap on the residual stream.
 pub trait Objective: ResidualTap {
@@ -37,7 +42,7 @@ pub trait Objective: ResidualTap {
     }
 
     /// Writes the losses of the supervised tokens `range` of a pass, each times its weight, to `losses` [terms, range]; with `gradient`,
-    /// overwrites their logits [range, V] with the gradient of the sum of all those losses.
+    /// overwrites their logits [range, V] with the gradient of the sum of all those losses, each with its factor where terms are balanced.
     fn chunk(
         &mut self,
         ctx: &mut Context,
@@ -45,7 +50,7 @@ pub trait Objective: ResidualTap {
         batch: &SupervisedBatch,
         range: Range<usize>,
         losses: Mat,
-        gradient: bool,
+        gradient: Option<ResidualGradient<'_>>,
     );
 
     /// Whether `chunk` is to be called: where no term reads logits, they are not computed.
@@ -56,6 +61,15 @@ pub trait Objective: ResidualTap {
     /// Called between the forward of the layers and the head: writes the losses of the terms on hidden states to their rows of `losses`
     /// [terms, chosen]. With `gradient`, what is added to the gradient of the residual stream is ready from here on.
     fn compare_states(&mut self, _ctx: &mut Context, _batch: &SupervisedBatch, _losses: Mat, _gradient: bool) {}
+
+    /// The sum over the supervised tokens of the pass of the squared norms of each term's gradient at the residual stream, where they are
+    /// measured; asked at the end of a pass with gradients.
+    fn gradient_squares(&mut self, _ctx: &Context) -> Option<[f64; LossTerm::ALL.len()]> {
+        None
+    }
+
+    /// Balances the terms by the norms of their gradients in a step.
+    fn balance_by(&mut self, _norms: &BTreeMap<LossTerm, f64>) {}
 
     /// What is trained beside the adapter, and is gone after training.
     fn projections(&self) -> Option<&Projections> {
@@ -125,9 +139,14 @@ pub fn of_recipe(
     };
     let divergence = settings.divergence_args(teacher.vocab());
     let distillation = Distillation::new(settings.terms(), divergence, teacher);
-    Ok(Box::new(match hidden {
+    let distillation = match hidden {
         Some(hidden) => distillation.with_hidden(hidden),
         None => distillation,
+    };
+    let width = student.config.hidden_size;
+    Ok(Box::new(match settings.balance {
+        Balancing::None => distillation,
+        Balancing::Gradient => distillation.balanced(width),
     }))
 }
 
@@ -172,10 +191,10 @@ impl Objective for CrossEntropy {
         batch: &SupervisedBatch,
         range: Range<usize>,
         losses: Mat,
-        gradient: bool,
+        gradient: Option<ResidualGradient<'_>>,
     ) {
         let ids = ctx.upload_indices(&batch.targets[range.clone()]);
         let weights = ctx.upload(Region::Io, 1, range.len(), &batch.weights[range]);
-        loss::cross_entropy(ctx, logits, ids, weights, losses, gradient);
+        loss::cross_entropy(ctx, logits, ids, weights, losses, gradient.is_some());
     }
 }

@@ -24,6 +24,8 @@ pub struct DistillSettings {
     pub kind: Vec<LossTerm>,
     /// The factor of each term in the loss.
     pub weights: TermWeights,
+    /// Whether the weights are also the shares that the terms keep of the gradient's norm.
+    pub balance: Balancing,
     /// The teacher: a GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`. Its tokens must be the
     /// student's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +112,18 @@ pub enum DivergenceKind {
     Tv,
 }
 
+/// Whether the terms of a loss are balanced by their gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// The gradient is that of the loss.
+    #[default]
+    None,
+    /// The norms of the terms' gradients at the residual stream are to each other as the weights, by factors that each step sets for the
+    /// next.
+    Gradient,
+}
+
 /// How two hidden states are compared; their size does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -159,6 +173,7 @@ impl Default for DistillSettings {
         DistillSettings {
             kind: vec![LossTerm::Ce],
             weights: TermWeights::default(),
+            balance: Balancing::None,
             teacher: None,
             cache: None,
             cache_target: CacheTarget::Auto,
@@ -282,6 +297,13 @@ impl DistillSettings {
         check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", TERMS);
         let repeated = (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i]));
         check.that(!repeated, "kind", &kinds, "a term is named twice", "each term once");
+        check.that(
+            self.balance == Balancing::None || kinds.len() > 1,
+            "balance",
+            "gradient",
+            "the loss has one term, and nothing to balance it with",
+            "\"none\", or a second term in distill.kind",
+        );
         let TermWeights { ce, logits, hidden } = self.weights;
         for (key, weight) in [("weights.ce", ce), ("weights.logits", logits), ("weights.hidden", hidden)] {
             check.that(
@@ -375,6 +397,13 @@ impl DistillSettings {
             self.lambda,
             "cross-entropy is learnt from the data's answers, and no step would see one",
             "a number below 1, or distill.kind without \"ce\"",
+        );
+        check.that(
+            !self.is_on_policy() || self.balance == Balance::None || !self.kind.contains(&LossTerm::Ce),
+            "balance",
+            "gradient",
+            "the student's own answers have no cross-entropy, whose gradient the other terms would be balanced by",
+            "\"none\", or distill.kind without \"ce\"",
         );
         check.that(
             (1..=1 << 20).contains(&self.max_new_tokens),

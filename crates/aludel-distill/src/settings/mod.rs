@@ -22,7 +22,7 @@ pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
-pub use distill::{CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TermWeights};
+pub use distill::{Balancing, CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TermWeights};
 pub use foreign::{
     FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
     rename, top_level_name,

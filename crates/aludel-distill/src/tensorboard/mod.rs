@@ -186,12 +186,13 @@ mod tests {
         let (epoch, loss, grad_norm) = (step as f64 / 4.0, 1.5, 0.25);
         let (tokens, supervised_tokens) = (100, 50);
         let (learning_rate, seconds, rows) = (2e-4, 0.5, Vec::new());
-        let terms = BTreeMap::new();
+        let (terms, gradient_norms) = (BTreeMap::new(), BTreeMap::new());
         StepRecord {
             step,
             epoch,
             loss,
             terms,
+            gradient_norms,
             grad_norm,
             learning_rate,
             tokens,

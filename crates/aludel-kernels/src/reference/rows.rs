@@ -28,3 +28,11 @@ pub(crate) fn add(ctx: &mut Context, x: Mat, y: Mat) {
     sum.add(1.0, &Values::of(ctx, x));
     ctx.write(y, &sum.values);
 }
+
+pub(crate) fn add_squares(ctx: &mut Context, x: Mat, out: Mat) {
+    let (x, mut sums) = (Values::of(ctx, x), Values::of(ctx, out));
+    for (row, sum) in sums.values.iter_mut().enumerate() {
+        *sum += x.row(row).iter().map(|x| x * x).sum::<f32>();
+    }
+    ctx.write(out, &sums.values);
+}

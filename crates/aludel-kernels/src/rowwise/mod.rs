@@ -78,6 +78,28 @@ pub fn scale(ctx: &mut Context, x: Mat, factor: f32) {
     for_rows(ctx, x.rows(), |t| unsafe { xv.row_mut(t).iter_mut().for_each(|x| *x *= factor) });
 }
 
+/// `out[i] += Σ_c x[i][c]²`, `out` being [1, rows].
+///
+/// # Panics
+/// If there is not an element of `out` for each row, or if `out` shares elements with x.
+pub fn add_squares(ctx: &mut Context, x: Mat, out: Mat) {
+    assert_eq!((1, x.rows()), (out.rows(), out.cols()));
+    if ctx.planning() {
+        return;
+    }
+    assert_apart(&[out.place()], &[x.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rows::add_squares(ctx, x, out),
+    }
+    let (xv, ov) = (ctx.view(x), ctx.view(out));
+    for_rows(ctx, x.rows(), |t| {
+        // SAFETY: each task writes elements of its own rows, which x does not overlap (asserted).
+        let (x, out) = unsafe { (xv.row(t), ov.part_mut(0, t, 1)) };
+        out[0] += x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>() as f32;
+    });
+}
+
 /// `y += x`.
 ///
 /// # Panics

@@ -211,3 +211,13 @@ fn dropout_masks_by_example_and_position_not_by_place() {
     assert!((zeros - 0.2).abs() <= 0.05, "{zeros}");
     assert!(first.iter().all(|v| *v == 0.0 || *v == 1.25));
 }
+
+#[test]
+fn squares_of_rows_are_added() {
+    each_device(|mut ctx| {
+        let x = upload(&mut ctx, 2, &[1.0, -2.0, 3.0, 0.5, 0.0, 0.5]);
+        let out = ctx.upload_persistent(1, 2, &[1.0, 0.0]);
+        add_squares(&mut ctx, x, out);
+        assert_eq!(ctx.download(out), [15.0, 0.5]);
+    });
+}

@@ -41,6 +41,28 @@ impl Decoder {
         rms_norm::forward(ctx, hidden, self.norm, self.config.rms_norm_eps as f32, normed);
     }
 
+    /// The gradient of rows of the residual stream, [rows, C], from that of their logits, which stays as it is; nothing trained gets one.
+    pub fn residual_gradient(
+        &self,
+        ctx: &mut Context,
+        hidden: Mat,
+        adapter: Option<&Adapter>,
+        dlogits: Mat,
+        dhidden: Mat,
+    ) {
+        let mark = ctx.mark();
+        let (epsilon, head) = (self.config.rms_norm_eps as f32, self.lm_head(adapter));
+        let [normed, dnormed] = [(); 2].map(|()| ctx.scratch(hidden.rows(), hidden.cols()));
+        // The head takes the columns of trained rows out of the gradient.
+        let own = ctx.scratch(dlogits.rows(), dlogits.cols());
+        ctx.copy(dlogits, own);
+        rms_norm::forward(ctx, hidden, self.norm, epsilon, normed);
+        head.backward(ctx, normed, own, dnormed, None);
+        ctx.zero(dhidden);
+        rms_norm::backward(ctx, hidden, self.norm, epsilon, dnormed, dhidden);
+        ctx.release(mark);
+    }
+
     /// The head on the chosen tokens of a forward, one chunk at a time: `objective(ctx, logits, range)` sees the logits of tokens
     /// `chosen[range]`, may read them, and for a backward overwrites them with the gradient of its summed loss.
     ///

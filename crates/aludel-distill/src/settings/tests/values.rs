@@ -217,6 +217,7 @@ fn hidden_states_need_a_teacher_and_layers() {
         ("hidden_layers = [[1, 2, 3]]", "give \"auto\" or a whole number from 1 to 1,024 or a list"),
         ("hidden_layers = \"all\"", "give \"auto\" or a whole number from 1 to 1,024 or a list"),
         ("hidden_loss = \"MSE\"", "write \"mse\""),
+        ("balance = \"gradient\"", "nothing to balance it with"),
         ("weights = { hidden = 0 }", "distill.weights.hidden = 0.0"),
     ] {
         let problems = wrong(&format!("{hidden}{lines}"));
