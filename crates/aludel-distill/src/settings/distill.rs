@@ -399,7 +399,7 @@ impl DistillSettings {
             "a number below 1, or distill.kind without \"ce\"",
         );
         check.that(
-            !self.is_on_policy() || self.balance == Balance::None || !self.kind.contains(&LossTerm::Ce),
+            !self.is_on_policy() || self.balance == Balancing::None || !self.kind.contains(&LossTerm::Ce),
             "balance",
             "gradient",
             "the student's own answers have no cross-entropy, whose gradient the other terms would be balanced by",
