@@ -57,7 +57,7 @@ fn is_no_number_for_number(answer: &Answer, gold: &Answer, budget: &Budget) -> b
     let (answers, golds) = (constants(answer), constants(gold));
     let is_number = |quantity: &&Quantity| is_written_out(&quantity.expression);
     let (Some(answer), Some(gold)) = (answers.last(), golds.iter().find(|gold| is_number(gold))) else { return false };
-    !answers.iter().any(|answer| is_number(&answer))
+    !answers.iter().any(is_number)
         && answer.percent == gold.percent
         && answer.unit == gold.unit
         && scalar::order(&answer.expression, &gold.expression, budget) == Some(Ordering::Equal)
@@ -214,6 +214,7 @@ mod tests {
             ],
         );
         check("1024", true, &["2^{10}", "2^10", "4^5"]);
+        check("1000000", true, &["1000^2", r"2^6 \cdot 5^6"]);
         check("6", true, &["3!", "1+2+3"]);
         check(r"\frac12", true, &[r"\sin 30^\circ", r"\cos\frac{\pi}{3}", r"\frac14 + \frac14", r"1 - \frac12"]);
         check("0.5", true, &[r"\frac14+\frac14", r"\sin 30^\circ", "0.2 + 0.3"]);
@@ -253,6 +254,7 @@ mod tests {
         check("0.5", false, &["1/2", r"\frac12", "50%", r"50\%", ".5", "2/4", "a half", r"5 \times 10^{-1}", "½"]);
         check(r"\frac34", false, &["3/4", "0.75", "75%", "6/8", r"\dfrac{3}{4}", r"-\frac{-3}{4}", "3:4"]);
         check("5000000", false, &["5 million", r"5 \times 10^6", "5,000,000", "5e6"]);
+        check("1000000", false, &["10^6", "1e6", "1 million"]);
         check("2.5", false, &[r"2\frac12", "2 1/2", "5/2", r"\frac{5}{2}"]);
         check("90 minutes", false, &["1h30", "1 hour 30 minutes", "90"]);
         check(r"0.\overline{3}", false, &["1/3", r"\frac{1}{3}"]);
@@ -273,6 +275,7 @@ mod tests {
             &[r"(1+1)\sqrt3", r"\sqrt4\sqrt3", r"\sqrt{3 \cdot 4}", r"1 \cdot 2 \cdot 1\sqrt{9 - 6}"],
         );
         check(r"3\pi", false, &[r"3\pi", r"\pi \cdot 3", r"\frac{6\pi}{2}", r"\frac{3}{1}\pi"]);
+        check(r"36\pi", false, &[r"\frac{72\pi}{2}"]);
         check(r"36\pi", true, &[r"\frac43 \pi 3^3", r"\frac43 \cdot 27\pi", r"6^2\pi", r"4 \cdot 9\pi", r"(30+6)\pi"]);
         check(r"\frac{1+\sqrt5}{2}", false, &[r"\frac{1+\sqrt5}{2}", r"\frac12 + \frac{\sqrt5}{2}"]);
         check(r"1+\sqrt2", false, &[r"\sqrt2 + 1", r"\sqrt{3+2\sqrt2}", r"\frac{1}{\sqrt2-1}", r"1 + 2^{1/2}"]);
