@@ -91,9 +91,7 @@ impl Rules {
     /// # Errors
     /// A pattern that takes too long.
     pub fn is_target(&self, module: &str) -> Result<bool> {
-        if let Some(excluded) = &self.excluded
-            && self.holds("exclude_modules", excluded, module)?
-        {
+        if self.is_excluded(module)? {
             return Ok(false);
         }
         let is_found = self.holds("target_modules", &self.targets, module)?;
@@ -103,6 +101,17 @@ impl Rules {
                 Ok(self.layer_of(layers, module)?.is_some_and(|layer| layers.numbers.contains(&layer)))
             }
             _ => Ok(is_found),
+        }
+    }
+
+    /// Whether `exclude_modules` means a path, of a module or of anything else.
+    ///
+    /// # Errors
+    /// A pattern that takes too long.
+    pub fn is_excluded(&self, path: &str) -> Result<bool> {
+        match &self.excluded {
+            Some(excluded) => self.holds("exclude_modules", excluded, path),
+            None => Ok(false),
         }
     }
 
