@@ -237,6 +237,12 @@ fn longrope_of_a_gguf_file_needs_both_sets_of_factors() {
         model.write_gguf(&path);
         Student::open(&path).map(|student| student.config).unwrap_err().to_string()
     };
+    Model::of("phi3_long").write_gguf(&path);
+    let (config, of_folder) = (Student::open(&path).unwrap().config, config_of("phi3_long"));
+    let ((original, long), (expected, of_folder)) =
+        (config.long_frequencies().unwrap(), of_folder.long_frequencies().unwrap());
+    assert_eq!((original, config.max_position_embeddings), (expected, 1024));
+    assert!(long.iter().zip(&of_folder).all(|(a, b)| (a / b - 1.0).abs() < 1e-6), "{long:?}");
     let one = Model::of("phi3").with_gguf_tensor("rope_factors_long.weight", vec![1.0; 8]);
     assert_holds(&refusal(one), &["model.gguf", "rope_factors_short.weight"]);
     let both = |values: Vec<f32>| {

@@ -86,13 +86,12 @@ fn target(rules: &Rules, use_dora: bool, layer: usize, module: Module) -> Result
         let of_part = module_path(layer, part);
         let is_named = if is_whole { !rules.is_excluded(&of_part)? } else { rules.is_target(&of_part)? };
         if is_named {
-            let named = if is_whole { &path } else { &of_part };
-            *found = Some((rules.rank(named)?, rules.scale(named)?));
+            *found = Some(rules.rank_and_scale_of_part(&of_part, &path)?);
         }
     }
     let parts = &parts[..module.parts().len()];
     let whole = |(r, scale)| Ok(Some(Target { layer, module, r, scale, part_ranks: None }));
-    if is_whole && parts.iter().all(Option::is_some) {
+    if is_whole && parts.is_empty() {
         return whole((rules.rank(&path)?, rules.scale(&path)?));
     }
     let Some(&first) = parts.iter().flatten().next() else { return Ok(None) };
@@ -226,7 +225,7 @@ pub fn notes_on_parts(model: &Config, adapter: &AdapterConfig) -> Result<Vec<Str
                 let (parts, are) = (listed(&adapted), if adapted.len() == 1 { "is a part" } else { "are parts" });
                 notes.push(format!(
                     "lora.target_modules: {parts} {are} of {name} in this model; what is saved is one adapter of rank {r} on {name}, whose \
-                     B is zero for the other parts, as PEFT loads it"
+                     B is zero outside of the blocks of {parts}, as PEFT loads it"
                 ));
             }
         }
@@ -407,6 +406,15 @@ mod tests {
             ..three()
         };
         assert_eq!(on_phi3(&config), [blocks([4, 8, 8])]);
+        let pattern_of_whole = ranks(&[("qkv_proj", 4)]);
+        let config = AdapterConfig { rank_pattern: pattern_of_whole, ..of(names(&["q_proj", "v_proj"])) };
+        assert_eq!(on_phi3(&config), [(Module::QkvProj, 8, 4.0, Some([4, 0, 4]))]);
+        let config = AdapterConfig {
+            rank_pattern: ranks(&[("up_proj", 2)]),
+            alpha_pattern: values(&[("up_proj", 4.0)]),
+            ..of(names(&["gate_up_proj"]))
+        };
+        assert_eq!(on_phi3(&config), [(Module::GateUpProj, 10, 2.0, Some([8, 2, 0]))]);
         let config = AdapterConfig { rank_pattern: ranks(&[(r"layers\.7\..*\.[qkv]_proj", 4)]), ..three() };
         assert_eq!(on_phi3(&config), [(Module::QkvProj, 4, 4.0, None)]);
     }
@@ -444,12 +452,12 @@ mod tests {
             "lora.target_modules: q_proj, k_proj and v_proj are one linear in this model, so one adapter of rank 8 is trained on qkv_proj, as \
              PEFT has it\n\
              lora.target_modules: up_proj is a part of gate_up_proj in this model; what is saved is one adapter of rank 8 on gate_up_proj, \
-             whose B is zero for the other parts, as PEFT loads it"
+             whose B is zero outside of the blocks of up_proj, as PEFT loads it"
         );
         assert_eq!(
             said("phi3", &["q_proj", "v_proj"]),
             "lora.target_modules: q_proj and v_proj are parts of qkv_proj in this model; what is saved is one adapter of rank 16 on qkv_proj, \
-             whose B is zero for the other parts, as PEFT loads it"
+             whose B is zero outside of the blocks of q_proj and v_proj, as PEFT loads it"
         );
     }
 }

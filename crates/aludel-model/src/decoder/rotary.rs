@@ -60,6 +60,7 @@ impl Decoder {
         if !self.rotary.has_long() {
             return positions;
         }
+        assert_eq!(pass.lengths.len(), pass.positions.len(), "each token belongs to a text");
         let short = self.rotary.short_positions as u32;
         let rows = pass.positions.iter().zip(&pass.lengths).map(|(&position, &length)| match length > short {
             true => short + position,
