@@ -25,8 +25,7 @@ def main(fixtures):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     folder = os.path.join(fixtures, "phi3_long")
-    load = lambda: AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32).eval()
-    model = load()
+    model = load(folder)
     assert model.config.rope_parameters["original_max_position_embeddings"] == ORIGINAL
     generator = torch.Generator().manual_seed(60)
     rows = [row_of(generator, model.config.vocab_size, *row) for row in ROWS]
@@ -34,7 +33,7 @@ def main(fixtures):
     for i, row in enumerate(rows):
         tensors[f"logits.{i}"] = decoder.row_logits(model, row["ids"]).detach()[kept(row)].contiguous()
     path = os.path.join(folder, "adapter_attention")
-    adapted = PeftModel.from_pretrained(load(), path, is_trainable=True).eval()
+    adapted = PeftModel.from_pretrained(load(folder), path, is_trainable=True).eval()
     # each row alone: in a batch transformers would take the factors of the longest row for all
     gradients, loss = decoder.backward(adapted, rows)
     tensors |= {f"gradient.{key}": value for key, value in gradients.items()}
@@ -45,6 +44,10 @@ def main(fixtures):
         json.dump(golden, file)
         file.write("\n")
     save_file(tensors, os.path.join(folder, "long.safetensors"))
+
+
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32).eval()
 
 
 def row_of(generator, vocab_size, length, supervised):
