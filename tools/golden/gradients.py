@@ -43,7 +43,7 @@ def adapted_model(fixtures, name, adapter, dtype):
 def write_bf16(fixtures, folder):
     """Gradients with the base, and all that passes between its modules, in bf16; the loss is of logits made f32."""
     tensors, facts = {}, {}
-    for name in ["tied", "qwen3_untied"]:
+    for name in ["tied", "qwen3_untied", "gemma3", "phi3", "phi3_long"]:
         rows = decoder.read_json(os.path.join(fixtures, name, "golden.json"))["rows"]
         adapted = adapted_model(fixtures, name, "all_linear", torch.bfloat16)
         row_logits = decoder.row_logits

@@ -30,8 +30,23 @@ CASES = {
             },
         ),
     ],
-    "phi3": [("dora", 53, {"target_modules": "all-linear", "use_dora": True})],
+    "phi3": [
+        ("dora", 53, {"target_modules": "all-linear", "use_dora": True}),
+        (
+            "parts",
+            54,
+            {
+                "target_modules": ["qkv_proj", "gate_up_proj"],
+                "rank_pattern": {"qkv_proj": 8},
+                "alpha_pattern": {"qkv_proj": 16},
+            },
+        ),
+    ],
 }
+
+# The parts of fused linears that the adapter "parts" is for, and of each linear the outputs and the rank of every part.
+PARTS = ["q_proj", "v_proj", "up_proj"]
+BLOCKS = {"qkv_proj": [(64, 4), (32, 0), (32, 4)], "gate_up_proj": [(112, 0), (112, 4)]}
 
 
 def main(fixtures):
@@ -63,6 +78,8 @@ def adapter_case(model, folder, rows, prompt, name, seed, settings):
     """A random adapter: saved, merged, and what it gives at first and when it is trained."""
     adapted = get_peft_model(base_of(model), LoraConfig(**{"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | settings))
     randomise(adapted, seed)
+    if name == "parts":
+        keep_blocks(adapted)
     path = os.path.join(folder, f"adapter_{name}")
     decoder.save_adapter(adapted, path)
     tensors = decoder.logits(adapted, rows, name)
@@ -77,7 +94,21 @@ def adapter_case(model, folder, rows, prompt, name, seed, settings):
     losses, norms = decoder.train(adapted, rows)
     assert losses[0] == loss and losses[-1] < losses[0]
     tensors |= {f"final.{name}.{key}": value for key, value in decoder.adapter_parameters(adapted).items()}
-    return {"losses": losses, "grad_norms": norms} | greedy, tensors
+    facts = {"parts": PARTS} if name == "parts" else {}
+    return facts | {"losses": losses, "grad_norms": norms} | greedy, tensors
+
+
+def keep_blocks(adapted):
+    """B and its gradient are zero but where the outputs of a part meet the rows of A that belong to it."""
+    for path, module in adapted.named_modules():
+        if hasattr(module, "lora_B"):
+            weight = module.lora_B["default"].weight
+            blocks = [torch.ones(outputs, rank) for outputs, rank in BLOCKS[path.split(".")[-1]]]
+            mask = torch.block_diag(*blocks)
+            assert mask.shape == weight.shape
+            with torch.no_grad():
+                weight.mul_(mask)
+            weight.register_hook(lambda gradient, mask=mask: gradient * mask)
 
 
 def dropout_case(model, folder, rows, name):

@@ -47,9 +47,9 @@ class Aludel:
         printed = self.run(*self.train_command(student, data, output_dir, settings))
         return adapter_folder(last_json(printed), output_dir), step_records(output_dir)
 
-    def merge(self, student, adapter):
+    def merge(self, student, adapter, *options):
         output_dir = self.fresh_path("-merged")
-        self.run("merge", "--adapter", adapter, "--student", student, "--output-dir", output_dir)
+        self.run("merge", "--adapter", adapter, "--student", student, "--output-dir", output_dir, *options)
         return output_dir
 
     def chat(self, model, prompt, max_new_tokens):

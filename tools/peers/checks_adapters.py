@@ -11,6 +11,7 @@ from checks_numbers import largest
 from peft import LoraConfig, get_peft_model
 from table import at_most, holds
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM
 from world import plain_settings
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -68,7 +69,33 @@ def adapter_kinds(world):
             ]:
                 row.name = f"{family}, {kind}: {row.name}"
                 rows.append(row)
+        if family == "Phi-3":
+            # names that PEFT does not know, of parts of the fused linears
+            for row in to_peft(world, student, {"target_modules": ["q_proj", "v_proj", "up_proj"]}, ids, plain):
+                row.name = f"{family}, parts: {row.name}"
+                rows.append(row)
     return rows
+
+
+def merged_in_shards(world):
+    """A merged folder of several weight files, read by transformers."""
+    student = student_folder(world, "qwen2_tied", "sharded")
+    ids = list(range(3, 100, 2))
+    adapted = get_peft_model(torch_side.load(student), LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", **SETTINGS)).eval()
+    randomise(adapted)
+    folder = world.aludel.fresh_path("-peft")
+    adapted.save_pretrained(folder)
+    merged = world.aludel.merge(student, folder, "--max-shard-size", "60KB")
+    shards = sorted(name for name in os.listdir(merged) if name.endswith(".safetensors"))
+    _, loading = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32, output_loading_info=True)
+    left = {key: sorted(names) for key, names in loading.items() if names}
+    theirs = torch_side.logits(adapted, ids)
+    return [
+        *changes(theirs, torch_side.logits(torch_side.load(student), ids)),
+        holds("weight files", len(shards), len(shards) > 2, "> 2"),
+        holds("tensors that are missing, left over or of another shape", json.dumps(left)[:200], not left, "{}"),
+        at_most("merged by us, transformers' logits", largest(torch_side.logits(torch_side.load(merged), ids), theirs), BAR),
+    ]
 
 
 def from_peft(world, student, settings, ids, plain):
@@ -124,9 +151,9 @@ def randomise(adapted):
                 parameter.mul_(1 + 0.2 * noise).add_(0.05 * noise)
 
 
-def student_folder(world, fixture):
+def student_folder(world, fixture, name=None):
     """The model of a fixture with a tokenizer of the visible letters of ASCII, and a template."""
-    folder = world.path("scratch", fixture)
+    folder = world.path("scratch", name or fixture)
     shutil.copytree(os.path.join(FIXTURES, fixture, "model"), folder)
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)] + ["Ġ", "Ċ"]

@@ -38,6 +38,7 @@ CHECKS = {
     "adapter-in-peft": checks_files.adapter_in_peft,
     "adapter-in-auto-class": checks_files.adapter_in_auto_class,
     "adapter-kinds": checks_adapters.adapter_kinds,
+    "merged-in-shards": checks_adapters.merged_in_shards,
     "merged-in-transformers": checks_files.merged_in_transformers,
     "added-tokens": checks_files.added_tokens,
     "threads": checks_runs.threads,

@@ -15,10 +15,18 @@ pub(crate) fn of(lora: &LoraSettings, model: &Config) -> AdapterConfig {
             modules.sort_by_key(|module| *module as usize);
             peft::TargetModules::Names(modules.iter().map(|module| module.name().to_owned()).collect())
         }
-        TargetModules::Names(names) => peft::TargetModules::Names(names.clone()),
-        TargetModules::Pattern(pattern) => peft::TargetModules::Pattern(pattern.clone()),
+        named => in_peft(named),
     };
     from_settings(lora, target_modules)
+}
+
+/// As PEFT writes them.
+fn in_peft(modules: &TargetModules) -> peft::TargetModules {
+    match modules {
+        TargetModules::AllLinear => peft::TargetModules::Pattern("all-linear".to_owned()),
+        TargetModules::Names(names) => peft::TargetModules::Names(names.clone()),
+        TargetModules::Pattern(pattern) => peft::TargetModules::Pattern(pattern.clone()),
+    }
 }
 
 /// As [`of`], with target modules in PEFT's terms.
@@ -35,6 +43,7 @@ pub(crate) fn from_settings(lora: &LoraSettings, target_modules: peft::TargetMod
             Bias::LoraOnly => peft::Bias::LoraOnly,
         },
         target_modules: Some(target_modules),
+        exclude_modules: lora.exclude_modules.as_ref().map(in_peft),
         rank_pattern: lora.rank_pattern.iter().map(|(pattern, r)| (pattern.clone(), *r)).collect(),
         alpha_pattern: lora.alpha_pattern.iter().map(|(pattern, alpha)| (pattern.clone(), *alpha)).collect(),
         ..AdapterConfig::default()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use aludel_data::token_cache::TokenRow;
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Mat, rng};
-use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions};
+use aludel_model::adapter::{Adapter, AdapterInit, AdapterOptions, targets};
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
 use aludel_model::generate::Engine;
 use aludel_model::student::Student;
@@ -83,6 +83,8 @@ impl Learner {
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
                 let mut adapter = Adapter::load(&mut ctx, &decoder, path)?;
+                let targets = targets(&student.config, &adapter_config::of(&recipe.lora, &student.config))?;
+                adapter.set_parts(&ctx, &student.config, &targets, path)?;
                 base_model::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {

@@ -12,10 +12,12 @@ use std::time::Instant;
 
 use aludel_formats::atomic;
 use aludel_kernels::{optim, rng};
+use aludel_model::adapter::notes_on_parts;
 use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
 use serde_json::json;
 
+use crate::adapter_config;
 use crate::auto_max_length::ExcludedRows;
 use crate::base_model::AdapterStudent;
 use crate::batch::{Plan, passes};
@@ -134,7 +136,9 @@ impl<'a> Trainer<'a> {
             learner.balance_by(norms);
         }
         TrainedPrompts::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
+        let adapter_notes = notes_on_parts(&student.config, &adapter_config::of(&recipe.lora, &student.config))?;
         observe(Event::Started(&Started {
+            adapter_notes,
             train_rows: rows.train.len(),
             eval_rows: rows.test.len(),
             outcomes: rows.outcomes().clone(),

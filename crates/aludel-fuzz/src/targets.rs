@@ -80,7 +80,7 @@ pub(crate) fn model_config(bytes: &[u8], _: &Scratch) -> Outcome {
     let config = Config::from_hf(&json, Path::new("config.json")).map_err(told)?;
     // Sizes are only claims: a config may speak of a model that nobody could hold.
     if config.head_dim <= 1 << 16 {
-        let _ = config.inverse_frequencies();
+        let _ = (config.inverse_frequencies(), config.long_frequencies());
     }
     Ok(())
 }

@@ -104,13 +104,25 @@ pub enum Error {
 
     /// A target module that no linear of the model has.
     #[error(
-        "lora.target_modules: {name:?} matches no linear of this model, which has {known}; name some of these, or use \"all-linear\""
+        "lora.{key}: {name:?} matches no linear of this model, which has {known}; name some of these{}",
+        if *key == "target_modules" { ", or use \"all-linear\"" } else { "" }
     )]
     Target {
+        /// The setting.
+        key: &'static str,
         /// What was asked for.
         name: String,
         /// The names that match.
         known: String,
+    },
+
+    /// Parts of a fused linear that cannot be what is asked for, or nothing to train.
+    #[error("lora.{key}: {reason}")]
+    Parts {
+        /// The setting.
+        key: &'static str,
+        /// Why not, and what to do.
+        reason: String,
     },
 
     /// Layers that no model of this config has.

@@ -26,6 +26,9 @@ pub enum Module {
 /// Number of kinds of linears. A layer has some of them.
 pub const MODULES: usize = 9;
 
+/// The most linears that one stands for.
+pub const MOST_PARTS: usize = 3;
+
 /// Number of places in a layer that a linear can have.
 pub const SITES: usize = 7;
 
@@ -51,6 +54,15 @@ impl Module {
 
     /// The linears of a layer where those that read one input are one, in the order of a forward.
     pub const FUSED: &[Module] = &[Module::QkvProj, Module::OProj, Module::GateUpProj, Module::DownProj];
+
+    /// The linears that this one stands for, in the order of its outputs; none if it stands for itself alone.
+    pub fn parts(self) -> &'static [Module] {
+        match self {
+            Module::QkvProj => &[Module::QProj, Module::KProj, Module::VProj],
+            Module::GateUpProj => &[Module::GateProj, Module::UpProj],
+            _ => &[],
+        }
+    }
 
     /// The linear's place in a layer: a mix of it and the layer's number is what dropout draws for.
     pub fn site(self) -> usize {

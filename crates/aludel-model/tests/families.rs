@@ -156,10 +156,13 @@ fn phi3_has_fused_linears_and_longrope() {
     let config = read(&Model::of("phi3")).unwrap();
     assert_eq!((config.window(0), config.rotary_dim, config.modules().len()), (Some(16), 16, 4));
     let config = read(&Model::of("phi3_long")).unwrap();
-    // texts end where the long factors would begin
-    assert_eq!((config.rotary_dim, config.max_position_embeddings), (12, 256));
-    let RopeScaling::LongRope { attention_factor, max_position_embeddings, .. } = config.rope_scaling else { panic!() };
-    assert_eq!((attention_factor, max_position_embeddings), (1.25f64.sqrt(), 1024));
+    assert_eq!((config.rotary_dim, config.max_position_embeddings), (12, 1024));
+    let RopeScaling::LongRope { attention_factor, .. } = &config.rope_scaling else { panic!() };
+    assert_eq!(*attention_factor, 1.25f64.sqrt());
+    let (original, long) = config.long_frequencies().unwrap();
+    assert_eq!(original, 256);
+    let ratios = config.inverse_frequencies().iter().zip(&long).map(|(short, long)| short / long).collect::<Vec<_>>();
+    assert!((ratios[0] - 1.0).abs() < 1e-12 && (ratios[5] - 24.0 / 2.5).abs() < 1e-12, "{ratios:?}");
 
     // the keys of transformers 4, under both names of the scaling, and the code that real files name
     let mut older = Model::of("phi3_long").with("partial_rotary_factor", json!(0.75));
@@ -215,11 +218,11 @@ fn phi3_has_fused_linears_and_longrope() {
         let config = AdapterConfig { target_modules: Some(TargetModules::Names(names)), ..AdapterConfig::default() };
         targets(&config_of("phi3"), &config)
     };
-    let error = names(&["q_proj"]).unwrap_err().to_string();
-    assert_holds(&error, &["\"q_proj\"", "qkv_proj, o_proj, gate_up_proj, down_proj"]);
+    let error = names(&["w_proj"]).unwrap_err().to_string();
+    assert_holds(&error, &["\"w_proj\"", "qkv_proj (with its parts q_proj, k_proj, v_proj), o_proj"]);
     let default = AdapterConfig { target_modules: None, ..AdapterConfig::default() };
     let error = targets(&config_of("phi3"), &default).unwrap_err().to_string();
-    assert_holds(&error, &["qkv_proj, o_proj, gate_up_proj, down_proj"]);
+    assert_holds(&error, &["qkv_proj (with its parts q_proj, k_proj, v_proj), o_proj"]);
 }
 
 fn config_of(name: &str) -> Config {
@@ -234,6 +237,12 @@ fn longrope_of_a_gguf_file_needs_both_sets_of_factors() {
         model.write_gguf(&path);
         Student::open(&path).map(|student| student.config).unwrap_err().to_string()
     };
+    Model::of("phi3_long").write_gguf(&path);
+    let (config, of_folder) = (Student::open(&path).unwrap().config, config_of("phi3_long"));
+    let ((original, long), (expected, of_folder)) =
+        (config.long_frequencies().unwrap(), of_folder.long_frequencies().unwrap());
+    assert_eq!((original, config.max_position_embeddings), (expected, 1024));
+    assert!(long.iter().zip(&of_folder).all(|(a, b)| (a / b - 1.0).abs() < 1e-6), "{long:?}");
     let one = Model::of("phi3").with_gguf_tensor("rope_factors_long.weight", vec![1.0; 8]);
     assert_holds(&refusal(one), &["model.gguf", "rope_factors_short.weight"]);
     let both = |values: Vec<f32>| {

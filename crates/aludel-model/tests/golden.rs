@@ -21,6 +21,10 @@ use serde_json::{Value, json};
 
 #[path = "golden/folders.rs"]
 mod folders;
+#[path = "golden/longrope.rs"]
+mod longrope;
+#[path = "golden/parts.rs"]
+mod parts;
 #[path = "golden/training.rs"]
 mod training;
 #[path = "golden/variants.rs"]
@@ -191,7 +195,10 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
     let what = format!("{name}/{adapter_name} {}", device(&ctx));
     let decoder = golden.load(&mut ctx, Precision::F32);
     let folder = golden.folder.join(format!("adapter_{adapter_name}"));
-    let adapter = Adapter::load(&mut ctx, &decoder, &folder).unwrap();
+    let mut adapter = Adapter::load(&mut ctx, &decoder, &folder).unwrap();
+    if let Some(names) = golden.json["adapters"][adapter_name]["parts"].as_array() {
+        parts::train_parts(&ctx, &decoder, &mut adapter, names, &folder);
+    }
     let rows = golden.rows();
     for (i, row) in rows.iter().enumerate() {
         let expected = golden.tensor(&format!("logits.{adapter_name}.{i}"));

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
+#[path = "adapters/fused.rs"]
+mod fused;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -210,6 +212,9 @@ fn settings_of_adapters_that_cannot_be_are_refused_with_what_can() {
         "lora.use_dora=yes",
         "lora.target_modules=model\\.layers\\.(0|1\\..*",
         "lora.target_modules=.*\\.w_proj",
+        "lora.exclude_modules=w_proj",
+        "lora.exclude_modules=(q|k",
+        "lora.exclude_modules=.*_proj",
         "lora.layers_to_transform=7",
         "lora.layers_pattern=layers",
         "lora.rank_pattern={ q_proj = 0 }",

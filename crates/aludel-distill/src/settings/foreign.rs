@@ -346,7 +346,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "lora_bias",
         "leave it out: B has no biases of its own; write lora.bias = \"all\" or \"lora_only\" to train those of the base",
     ),
-    refused("exclude_modules", "write lora.target_modules as a regular expression that leaves them out"),
+    same("lora_exclude_modules", "lora.exclude_modules"),
     refused("loraplus_lr_ratio", "leave it out: LoRA+ is not offered"),
     refused("loraplus_lr_embedding", "leave it out: LoRA+ is not offered"),
     refused(

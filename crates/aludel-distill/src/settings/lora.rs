@@ -22,9 +22,12 @@ pub struct LoraSettings {
     pub alpha: f64,
     /// LoRA dropout probability; each target has a mask of its own.
     pub dropout: f64,
-    /// The linear layers that get an adapter: names such as `q_proj` (Phi-3 has `qkv_proj` and `gate_up_proj` in place of several), a
-    /// regular expression for the full name, such as `model\.layers\.[0-7]\..*_proj`, or "all-linear" for every one but the head.
+    /// The linear layers that get an adapter: names such as `q_proj` (of Phi-3 also `qkv_proj` and `gate_up_proj`, which are several in
+    /// one), a regular expression for the full name, such as `model\.layers\.[0-7]\..*_proj`, or "all-linear" for every one but the head.
     pub target_modules: TargetModules,
+    /// Linear layers that target_modules means and that get no adapter: names, or a regular expression for the full name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<TargetModules>,
     /// The numbers of the layers that get an adapter, where target_modules is a list of names; empty for all layers.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<u64>")]
@@ -96,6 +99,7 @@ impl Default for LoraSettings {
             alpha: 32.0,
             dropout: 0.0,
             target_modules: TargetModules::AllLinear,
+            exclude_modules: None,
             layers_to_transform: Vec::new(),
             layers_pattern: Vec::new(),
             rank_pattern: BTreeMap::new(),
@@ -196,6 +200,22 @@ impl LoraSettings {
                 "\"all-linear\" alone, or names without it",
             );
         }
+        match &self.exclude_modules {
+            Some(TargetModules::AllLinear) => check.wrong(
+                "exclude_modules",
+                format_args!("{ALL_LINEAR:?}"),
+                "nothing would be left to train",
+                "give names of the linear layers to leave out, such as [\"k_proj\"]",
+            ),
+            Some(TargetModules::Names(names)) => check.that(
+                names.iter().all(|name| !name.trim().is_empty() && name != ALL_LINEAR),
+                "exclude_modules",
+                names,
+                "these are no names of single linear layers",
+                "names such as [\"k_proj\"], or a regular expression",
+            ),
+            Some(TargetModules::Pattern(_)) | None => {}
+        }
     }
 
     /// Refuses patterns that PEFT would refuse, each alone, so that the setting is named.
@@ -211,6 +231,7 @@ impl LoraSettings {
         let layers = LoraSettings { layers_to_transform, layers_pattern, ..default() };
         let alone = [
             (default(), targets.clone()),
+            (LoraSettings { exclude_modules: self.exclude_modules.clone(), ..default() }, names()),
             (layers, targets),
             (LoraSettings { rank_pattern, ..default() }, names()),
             (LoraSettings { alpha_pattern, ..default() }, names()),
@@ -222,6 +243,11 @@ impl LoraSettings {
             {
                 let key = KEYS.into_iter().find(|key| place.contains(key)).unwrap_or("target_modules");
                 let value = match key {
+                    "exclude_modules" => {
+                        let excluded =
+                            self.exclude_modules.clone().map(|excluded| OneOrMany::from(excluded).into_vec());
+                        format!("{:?}", excluded.unwrap_or_default().join(", "))
+                    }
                     "layers_to_transform" => format!("{:?}", self.layers_to_transform),
                     "layers_pattern" => format!("{:?}", self.layers_pattern),
                     "rank_pattern" => listed(&self.rank_pattern),
@@ -237,7 +263,8 @@ impl LoraSettings {
 }
 
 /// Settings that hold patterns.
-const KEYS: [&str; 5] = ["target_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"];
+const KEYS: [&str; 6] =
+    ["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"];
 
 /// A table as TOML has it.
 fn listed<V: ToString>(patterns: &BTreeMap<String, V>) -> String {

@@ -137,6 +137,8 @@ pub struct Started {
     pub max_length: usize,
     /// Which rows were left out for their length, in words: of those to train on, and of those of `data.eval_files`.
     pub left_out: Vec<String>,
+    /// What names of parts of fused linears mean in `lora.target_modules`, in words.
+    pub adapter_notes: Vec<String>,
     /// In what the teacher differs from the student, in words.
     pub pair_notes: Vec<String>,
     /// Rows of `data.eval_files` whose prompt is trained on.

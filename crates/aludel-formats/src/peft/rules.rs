@@ -91,9 +91,7 @@ impl Rules {
     /// # Errors
     /// A pattern that takes too long.
     pub fn is_target(&self, module: &str) -> Result<bool> {
-        if let Some(excluded) = &self.excluded
-            && self.holds("exclude_modules", excluded, module)?
-        {
+        if self.is_excluded(module)? {
             return Ok(false);
         }
         let is_found = self.holds("target_modules", &self.targets, module)?;
@@ -103,6 +101,17 @@ impl Rules {
                 Ok(self.layer_of(layers, module)?.is_some_and(|layer| layers.numbers.contains(&layer)))
             }
             _ => Ok(is_found),
+        }
+    }
+
+    /// Whether `exclude_modules` means a path, of a module or of anything else.
+    ///
+    /// # Errors
+    /// A pattern that takes too long.
+    pub fn is_excluded(&self, path: &str) -> Result<bool> {
+        match &self.excluded {
+            Some(excluded) => self.holds("exclude_modules", excluded, path),
+            None => Ok(false),
         }
     }
 
@@ -128,8 +137,28 @@ impl Rules {
     /// # Errors
     /// A pattern that takes too long.
     pub fn scale(&self, module: &str) -> Result<f64> {
-        let r = self.rank(module)? as f64;
-        Ok(self.alpha(module)? / if self.use_rslora { r.sqrt() } else { r })
+        Ok(self.scale_of(self.alpha(module)?, self.rank(module)?))
+    }
+
+    /// The rank and the scale of a part of a module, by its own path or else by that of the module. PEFT has no such parts.
+    ///
+    /// # Errors
+    /// A pattern that takes too long.
+    pub fn rank_and_scale_of_part(&self, part: &str, module: &str) -> Result<(usize, f64)> {
+        let r = match self.first("rank_pattern", &self.ranks, part)? {
+            Some(r) => r,
+            None => self.rank(module)?,
+        };
+        let alpha = match self.first("alpha_pattern", &self.alphas, part)? {
+            Some(alpha) => alpha,
+            None => self.alpha(module)?,
+        };
+        Ok((r, self.scale_of(alpha, r)))
+    }
+
+    fn scale_of(&self, alpha: f64, r: usize) -> f64 {
+        let r = r as f64;
+        alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 
     fn holds(&self, key: &str, modules: &Modules, module: &str) -> Result<bool> {

@@ -16,7 +16,8 @@ pub enum TargetModules {
 }
 
 impl TargetModules {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether no module is meant.
+    pub fn is_empty(&self) -> bool {
         match self {
             TargetModules::Pattern(pattern) => pattern.is_empty(),
             TargetModules::Names(names) => names.is_empty(),

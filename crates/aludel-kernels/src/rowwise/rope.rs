@@ -19,10 +19,25 @@ impl Table {
     /// Tables for positions 0 .. `positions`, with the given inverse frequencies (one per pair of channels) and a
     /// factor on both (1 except for scaled variants). Angles are computed in f64.
     pub fn new(ctx: &mut Context, inverse_frequencies: &[f64], positions: usize, factor: f64) -> Table {
-        let half = inverse_frequencies.len();
-        let angle = |i: usize| (i / half) as f64 * inverse_frequencies[i % half];
-        let values =
-            |f: fn(f64) -> f64| (0..positions * half).map(|i| (f(angle(i)) * factor) as f32).collect::<Vec<_>>();
+        Table::of_sets(ctx, &[(inverse_frequencies, positions)], factor)
+    }
+
+    /// Tables of several sets of inverse frequencies, each with its number of positions, one below the other: the rows of a set begin where
+    /// those of the set before it end.
+    ///
+    /// # Panics
+    /// If the sets have different numbers of frequencies, or if there is none.
+    pub fn of_sets(ctx: &mut Context, sets: &[(&[f64], usize)], factor: f64) -> Table {
+        let half = sets[0].0.len();
+        assert!(sets.iter().all(|(frequencies, _)| frequencies.len() == half), "sets of different sizes");
+        let positions = sets.iter().map(|(_, positions)| positions).sum();
+        let values = |f: fn(f64) -> f64| {
+            let of_set = |&(frequencies, positions): &(&[f64], usize)| {
+                let angle = move |i: usize| (i / half) as f64 * frequencies[i % half];
+                (0..positions * half).map(move |i| (f(angle(i)) * factor) as f32).collect::<Vec<_>>()
+            };
+            sets.iter().flat_map(of_set).collect::<Vec<_>>()
+        };
         let (cos, sin) = (values(f64::cos), values(f64::sin));
         Table {
             head_dim: 2 * half,
@@ -40,7 +55,7 @@ impl Table {
         Table { head_dim, ..self }
     }
 
-    /// Number of positions covered.
+    /// Number of rows: positions, of all sets.
     pub fn positions(&self) -> usize {
         self.cos.rows()
     }

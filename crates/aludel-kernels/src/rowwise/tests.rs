@@ -187,6 +187,28 @@ fn rope_turns_the_first_channels_of_a_head() {
 }
 
 #[test]
+fn tables_of_several_sets_stand_one_below_the_other() {
+    each_device(|mut ctx| {
+        let sets: [(&[f64], usize); 2] = [(&[1.0, 0.25], 3), (&[0.5, 0.125], 5)];
+        let both = rope::Table::of_sets(&mut ctx, &sets, 1.5);
+        assert_eq!(both.positions(), 8);
+        let x = random(1, T * 4);
+        ctx.plan(|ctx| ctx.upload_indices(&[0; 2 * T]));
+        for (first, (frequencies, positions)) in [0, 3].into_iter().zip(sets) {
+            let one = rope::Table::new(&mut ctx, frequencies, positions, 1.5);
+            ctx.reset();
+            let [in_one, in_both] = [[0, 1, 2], [first, first + 1, first + 2]].map(|rows| ctx.upload_indices(&rows));
+            let [a, b] = [(one, in_one), (both, in_both)].map(|(table, rows)| {
+                let mat = upload(&mut ctx, T, &x);
+                rope::forward(&mut ctx, mat, rows, &table);
+                ctx.download(mat)
+            });
+            assert_eq!(a, b);
+        }
+    });
+}
+
+#[test]
 fn dropout_masks_by_example_and_position_not_by_place() {
     let c = 400;
     let mut ctx = Context::cpu(1);

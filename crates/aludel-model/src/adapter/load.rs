@@ -109,7 +109,7 @@ impl Adapter {
                     }
                 };
                 let scale = rules.scale(&path)? as f32;
-                buffer.slots[layer][module as usize] = Some(Slot { a, b, scale, dora });
+                buffer.slots[layer][module as usize] = Some(Slot { a, b, scale, dora, blocks: None });
             }
         }
         let embedding = file.config.embedding_tokens();

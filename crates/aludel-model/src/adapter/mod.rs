@@ -1,5 +1,6 @@
 //! A LoRA adapter on the device: every trained number of it lies in one flat f32 buffer, in a fixed order, so that the optimiser
-//! and (on many machines) one all-reduce see one array. `create` makes new ones, `load` reads PEFT's folders; `base` is what they need of
+//! and (on many machines) one all-reduce see one array. `targets` says which linears have
+//! one, `create` makes new ones, `load` reads PEFT's folders, `parts` has those on parts of a linear; `base` is what they need of
 //! the model, `biases` and `rows` say which biases and vocabulary rows can be trained. What a linear does with A and B is the kernels'
 //! business.
 
@@ -7,7 +8,9 @@ mod base;
 mod biases;
 mod create;
 mod load;
+mod parts;
 mod rows;
+mod targets;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -26,7 +29,8 @@ use crate::layout::{linear_shape, module_path};
 use crate::module::{MODULES, Module};
 
 pub use base::Base;
-pub use create::{AdapterInit, AdapterOptions, NewRows, Target, targets};
+pub use create::{AdapterInit, AdapterOptions, NewRows};
+pub use targets::{Target, notes_on_parts, targets};
 
 /// One trained tensor: its PEFT name, its shape, its place in the flat buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ struct Slot {
     b: usize,
     scale: f32,
     dora: Option<SlotOfDora>,
+    /// Where only parts of the linear are trained.
+    blocks: Option<parts::Blocks>,
 }
 
 /// What DoRA has of a linear.

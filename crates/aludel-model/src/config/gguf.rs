@@ -104,7 +104,6 @@ impl Config {
         let divisors = reader.divisors(rotary_dim / 2)?.into_iter().map(|divisor| divisor * factor).collect();
         config.rope_scaling = RopeScaling::from_divisors(&rope::frequencies(config.rope_theta, rotary_dim), divisors);
         if let Some(longrope) = reader.longrope(rotary_dim / 2, config.max_position_embeddings)? {
-            config.max_position_embeddings = longrope.usable_positions(config.max_position_embeddings);
             config.rope_scaling = longrope;
         }
         Ok(config)

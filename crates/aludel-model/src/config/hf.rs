@@ -55,7 +55,7 @@ impl Config {
             num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
             head_dim,
             rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
-            max_position_embeddings: rope_scaling.usable_positions(reader.positions()?),
+            max_position_embeddings: reader.positions()?,
             rope_theta: rope_theta.unwrap_or(default_theta),
             rope_scaling,
             sliding_window,
@@ -159,14 +159,11 @@ impl Config {
             let factor = json!(self.rotary_dim as f64 / self.head_dim as f64);
             config["partial_rotary_factor"] = factor.clone();
             config["rope_parameters"]["partial_rotary_factor"] = factor;
-            let (original, positions) = match &self.rope_scaling {
-                RopeScaling::LongRope { original_max_position_embeddings, max_position_embeddings, .. } => {
-                    (*original_max_position_embeddings, *max_position_embeddings)
-                }
-                _ => (self.max_position_embeddings, self.max_position_embeddings),
+            let original = match &self.rope_scaling {
+                RopeScaling::LongRope { original_max_position_embeddings, .. } => *original_max_position_embeddings,
+                _ => self.max_position_embeddings,
             };
             config["original_max_position_embeddings"] = json!(original);
-            config["max_position_embeddings"] = json!(positions);
         }
         if let Some(theta) = self.rope_local_base_freq {
             config["rope_local_base_freq"] = json!(theta);

@@ -43,7 +43,7 @@ pub struct Config {
     pub head_dim: usize,
     /// ε of the norms.
     pub rms_norm_eps: f64,
-    /// Positions that the model can be used at here: those it was trained for, or those that its short rotary factors serve.
+    /// Positions that the model was trained for.
     pub max_position_embeddings: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
@@ -96,9 +96,15 @@ impl Config {
         if self.has_fused_linears { Module::FUSED } else { Module::APART }
     }
 
-    /// Rotary inverse frequencies, one per pair of channels that are rotated: `θ^(−2i/D)`, scaled.
+    /// Rotary inverse frequencies, one per pair of channels that are rotated: `θ^(−2i/D)`, scaled. With LongRoPE they are those of texts
+    /// up to the original positions.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
         self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.rotary_dim))
+    }
+
+    /// The original positions, and the rotary inverse frequencies of texts longer than these, where they are others (LongRoPE).
+    pub fn long_frequencies(&self) -> Option<(usize, Vec<f64>)> {
+        self.rope_scaling.scaled_beyond(&rope::frequencies(self.rope_theta, self.rotary_dim))
     }
 
     /// Rotary inverse frequencies of layers with a window, where they have their own.

@@ -31,8 +31,7 @@ pub enum RopeScaling {
         original_max_position_embeddings: f64,
     },
     /// LongRoPE (Ding et al., 2024): each divided by a number of its own, one set of numbers for texts up to the positions of the
-    /// original training and another for longer ones. The first set is used, and no longer text is taken: the second would change
-    /// what a text means in its middle.
+    /// original training and another for longer ones.
     LongRope {
         /// For texts up to the original positions, one for each pair of channels.
         short_factor: Vec<f64>,
@@ -42,7 +41,7 @@ pub enum RopeScaling {
         attention_factor: f64,
         /// Positions of the original training.
         original_max_position_embeddings: usize,
-        /// Positions that the second set reaches.
+        /// Positions of the model, up to which the second set is used.
         max_position_embeddings: usize,
     },
     /// Each divided by a number of its own. Only a GGUF file can say this.
@@ -74,7 +73,7 @@ impl RopeScaling {
         found.unwrap_or(RopeScaling::Divided { divisors })
     }
 
-    /// How plain frequencies are scaled.
+    /// How plain frequencies are scaled; LongRoPE's for texts up to the original positions.
     pub(super) fn scaled(&self, frequencies: &[f64]) -> Vec<f64> {
         let each = |change: &dyn Fn(f64) -> f64| frequencies.iter().map(|&frequency| change(frequency)).collect();
         match self {
@@ -137,13 +136,14 @@ impl RopeScaling {
         }
     }
 
-    /// Of so many positions, those that can be used.
-    pub(super) fn usable_positions(&self, positions: usize) -> usize {
+    /// The positions of the original training, and how plain frequencies are scaled for texts beyond them, where that differs.
+    pub(super) fn scaled_beyond(&self, frequencies: &[f64]) -> Option<(usize, Vec<f64>)> {
         match self {
-            RopeScaling::LongRope { original_max_position_embeddings, .. } => {
-                positions.min(*original_max_position_embeddings)
+            RopeScaling::LongRope { long_factor, original_max_position_embeddings, .. } => {
+                let scaled = frequencies.iter().zip(long_factor).map(|(f, divisor)| f / divisor);
+                Some((*original_max_position_embeddings, scaled.collect()))
             }
-            _ => positions,
+            _ => None,
         }
     }
 

@@ -130,6 +130,9 @@ impl Decoder {
             columns::add_sums(ctx, dy.rows(), bias);
         }
         linear::backward(ctx, dy, self.layers[n].linear(module).weight, adapted, accumulate, dx);
+        if let Some(active) = run.active {
+            active.adapter.mask_gradient(ctx, n, module, gradients);
+        }
     }
 
     /// `y = residual + linear(input)`, for the linear that ends attention or the gated layer; its output may be normed first.

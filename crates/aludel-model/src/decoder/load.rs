@@ -7,9 +7,9 @@ use aludel_kernels::attention::Heads;
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::linear::{FrozenWeight, Precision, Quantization};
 use aludel_kernels::quant::{self, BlockType};
-use aludel_kernels::rowwise::rope;
 use aludel_kernels::{Context, Mat};
 
+use super::rotary::Rotary;
 use super::{Decoder, Layer, Linear};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -88,7 +88,7 @@ impl WeightFormat {
 }
 
 impl Decoder {
-    /// Loads and packs a student's weights. `max_positions` bounds the rotary table (and so the length of a row).
+    /// Loads and packs a student's weights. `max_positions` bounds the rotary tables (and so the length of a row).
     ///
     /// # Errors
     /// If a tensor is missing or does not fit the config.
@@ -129,11 +129,6 @@ impl Decoder {
         format: impl Into<WeightFormat>,
     ) -> Result<Decoder> {
         Decoder::make(ctx, config, weights, (format.into(), true), 1, &|_, _| ControlFlow::Continue(()))
-    }
-
-    /// Makes the rotary table reach so many positions.
-    pub fn set_positions(&mut self, ctx: &mut Context, max_positions: usize) {
-        (self.rope, self.local_rope) = ropes(ctx, &self.config, max_positions);
     }
 
     fn make(
@@ -202,7 +197,7 @@ impl Decoder {
                 .map_err(|error| table.error(&error))?
         };
         weights.release_all();
-        let (rope, local_rope) = ropes(ctx, config, max_positions);
+        let rotary = Rotary::new(ctx, config, max_positions);
         Ok(Decoder {
             precision,
             heads: Heads {
@@ -219,8 +214,7 @@ impl Decoder {
             is_outline,
             norm: vector(ctx, Role::OutputNorm)?,
             head: pack(ctx, weights.layout().head())?,
-            rope,
-            local_rope,
+            rotary,
             config: config.clone(),
         })
     }
@@ -238,16 +232,6 @@ fn check_kept(layers: &[Layer], weights: &Weights) -> Result<()> {
         true => Ok(()),
         false => Err(Error::NotQuantized { path: weights.path(), dtype: weights.dtype()?.to_string() }),
     }
-}
-
-/// The rotary tables of all layers, and of those with a window where they have their own.
-fn ropes(ctx: &mut Context, config: &Config, max_positions: usize) -> (rope::Table, Option<rope::Table>) {
-    let positions = max_positions.min(config.max_position_embeddings);
-    let mut table = |frequencies: Vec<f64>, factor: f64| {
-        rope::Table::new(ctx, &frequencies, positions, factor).with_head_dim(config.head_dim)
-    };
-    let all = table(config.inverse_frequencies(), config.rope_scaling.attention_factor());
-    (all, config.local_inverse_frequencies().map(|frequencies| table(frequencies, 1.0)))
 }
 
 /// √C, which transformers rounds to the type of the weights that it computes with.

@@ -1,5 +1,5 @@
 //! The one decoder: a Llama-style transformer, forward and backward, for training on packed rows and for generation from a
-//! key-value cache. It reads downward: forward, a layer, backward; `linears` has what those of a layer share, `head` the head. No autograd: what the forward of a layer
+//! key-value cache. It reads downward: forward, a layer, backward; `linears` has what those of a layer share, `rotary` positions, `head` the head. No autograd: what the forward of a layer
 //! keeps is a struct, and its backward stands below it.
 //!
 //! T is tokens of a pass, C channels. The residual stream and its gradient are f32 [T, C].
@@ -8,19 +8,21 @@ mod head;
 mod linears;
 mod load;
 mod pass;
+mod rotary;
 mod tap;
 
 use aludel_kernels::attention::{self, Heads};
 use aludel_kernels::dora;
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::linear::{FrozenWeight, Input, Precision};
-use aludel_kernels::rowwise::{self, gated, rms_norm, rope};
+use aludel_kernels::rowwise::{self, gated, rms_norm};
 use aludel_kernels::{Context, Indices, Mat, Region};
 
 use crate::adapter::{Adapter, Base};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
+use rotary::Rotary;
 
 pub use load::WeightFormat;
 pub use pass::{Active, Attention, PackedBatch, StepDropout};
@@ -39,9 +41,7 @@ pub struct Decoder {
     is_outline: bool,
     norm: Mat,
     head: FrozenWeight,
-    rope: rope::Table,
-    /// Of layers with a window, where they have their own.
-    local_rope: Option<rope::Table>,
+    rotary: Rotary,
 }
 
 struct Layer {
@@ -94,6 +94,7 @@ struct Run<'a> {
     attended: Attended<'a>,
     active: Option<Active<'a>>,
     positions: Indices,
+    rotary_rows: Indices,
     examples: Indices,
     ids: Indices,
     /// Whether a pass before it made the scales of DoRA of the same parameters.
@@ -169,11 +170,6 @@ impl Decoder {
         self.precision
     }
 
-    /// The longest row.
-    pub fn max_positions(&self) -> usize {
-        self.rope.positions()
-    }
-
     /// Columns of the logits, trained rows beyond the vocabulary included.
     pub fn vocab_size(&self, adapter: Option<&Adapter>) -> usize {
         self.lm_head(adapter).vocab_size()
@@ -210,6 +206,7 @@ impl Decoder {
         tap: &mut dyn ResidualTap,
     ) -> Forward<'a> {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
+        let positions = ctx.upload_indices(&pass.positions);
         let run = Run {
             attended: match attention {
                 Attention::Rows => Attended::Rows(attention::Rows::upload(ctx, &pass.rows, tokens)),
@@ -217,7 +214,8 @@ impl Decoder {
             },
             active,
             ids: ctx.upload_indices(&pass.ids),
-            positions: ctx.upload_indices(&pass.positions),
+            positions,
+            rotary_rows: self.rotary_rows(ctx, pass, positions),
             examples: ctx.upload_indices(&pass.examples),
             // an adapter that learns changes before texts begin, and never within one
             has_scales: !pass.positions.contains(&0),
@@ -272,8 +270,7 @@ impl Decoder {
                 rms_norm::forward(ctx, self.by_head(x), norm, self.config.rms_norm_eps as f32, self.by_head(y));
             }
         }
-        rope::forward(ctx, saved.q, run.positions, self.rope(layer));
-        rope::forward(ctx, saved.k, run.positions, self.rope(layer));
+        self.rotate(ctx, run, layer, [saved.q, saved.k]);
         match run.attended {
             Attended::Rows(rows) => {
                 attention::forward(ctx, &attention_heads, rows, saved.q, saved.k, saved.v, saved.attended, saved.lse)
@@ -330,11 +327,6 @@ impl Decoder {
     /// The linears that read what the gated layer reads.
     fn gated_inputs(&self) -> &'static [Module] {
         if self.config.has_fused_linears { &[Module::GateUpProj] } else { &[Module::GateProj, Module::UpProj] }
-    }
-
-    /// The rotary table of a layer.
-    fn rope(&self, layer: &Layer) -> &rope::Table {
-        self.local_rope.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&self.rope)
     }
 
     fn allocate_saved(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat) -> Saved {
@@ -460,8 +452,7 @@ impl Decoder {
         let heads = Heads { window: layer.window, ..self.heads };
         let Attended::Rows(rows) = run.attended else { unreachable!("only rows are trained on") };
         attention::backward(ctx, &heads, rows, inputs, outputs, (dq, dk, dv));
-        rope::backward(ctx, dq, run.positions, self.rope(layer));
-        rope::backward(ctx, dk, run.positions, self.rope(layer));
+        self.rotate_back(ctx, run, layer, [dq, dk]);
         let [dq, dk] = match layer.head_norms.zip(saved.unnormed) {
             Some(([q_norm, k_norm], [q, k])) => [(q, q_norm, dq), (k, k_norm, dk)].map(|(x, norm, dy)| {
                 let dx = like(ctx, x);

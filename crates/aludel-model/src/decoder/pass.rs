@@ -13,6 +13,8 @@ pub struct PackedBatch {
     pub ids: Vec<u32>,
     /// Position of each token in its row: RoPE restarts with each.
     pub positions: Vec<u32>,
+    /// Length of the text that each token belongs to, as far as the text is known: LongRoPE's frequencies depend on it.
+    pub lengths: Vec<u32>,
     /// Example number of each token, for dropout masks that do not depend on packing.
     pub examples: Vec<u32>,
     /// Token ranges of the rows.
@@ -24,6 +26,7 @@ impl PackedBatch {
     pub fn clear(&mut self) {
         self.ids.clear();
         self.positions.clear();
+        self.lengths.clear();
         self.examples.clear();
         self.rows.clear();
     }
@@ -33,6 +36,7 @@ impl PackedBatch {
         let start = self.ids.len();
         self.ids.extend(ids);
         self.positions.extend(0..ids.len() as u32);
+        self.lengths.resize(self.ids.len(), ids.len() as u32);
         self.examples.resize(self.ids.len(), example);
         self.rows.push(start..self.ids.len());
     }

@@ -271,7 +271,11 @@ impl Engine {
         } else {
             None
         };
-        Event::Token { request: sequence.id, token, log_probability, finish }
+        let (request, length) = (sequence.id, sequence.tokens.len());
+        if finish.is_none() && self.decoder.changes_frequencies_at(length) {
+            self.schedule.restart(self.batch.complete[i]);
+        }
+        Event::Token { request, token, log_probability, finish }
     }
 }
 

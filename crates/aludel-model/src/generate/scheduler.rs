@@ -88,6 +88,15 @@ impl Schedule {
         }
     }
 
+    /// Computes a running sequence again from its first token, in blocks of its own: other samples of its prompt go on with what they share.
+    pub(super) fn restart(&mut self, at: usize) {
+        let sequence = &mut self.running[at];
+        self.pool.leave(&sequence.blocks);
+        sequence.blocks.clear();
+        sequence.cached = 0;
+        sequence.request = Arc::new(Request::clone(&sequence.request));
+    }
+
     /// Admits what fits and puts the next pass together. It is empty only if nothing is left to do.
     pub(super) fn next_batch(&mut self, batch: &mut Batch) {
         self.admit();
@@ -211,6 +220,7 @@ impl Batch {
         let (start, cached) = (self.pass.len(), sequence.cached);
         self.pass.ids.extend(&sequence.tokens[cached..cached + count]);
         self.pass.positions.extend((cached..cached + count).map(|position| position as u32));
+        self.pass.lengths.resize(self.pass.ids.len(), sequence.tokens.len() as u32);
         self.pass.examples.resize(self.pass.ids.len(), 0);
         let tokens = start..start + count;
         self.extensions.reserve(sequence.blocks.capacity());
@@ -280,6 +290,21 @@ mod tests {
         assert_eq!(pass(&mut schedule), [(0, 0, 70)]);
         schedule.remove(RequestId(0));
         assert_eq!(pass(&mut schedule), [(1, 70, 70)]);
+    }
+
+    #[test]
+    fn a_sequence_that_restarts_shares_nothing() {
+        let mut schedule = Schedule::new(16, 200);
+        submit(&mut schedule, 0, 130, 2);
+        assert_eq!(pass(&mut schedule), [(0, 0, 130)]);
+        assert_eq!(pass(&mut schedule), [(0, 130, 1), (1, 128, 2)]);
+        schedule.restart(0);
+        assert_eq!(pass(&mut schedule), [(0, 0, 132), (1, 130, 1)]);
+        assert_eq!(pass(&mut schedule), [(0, 132, 1), (1, 131, 1)]);
+        assert_eq!(schedule.pool().free(), 16 - 3 - 3);
+        schedule.remove(RequestId(0));
+        schedule.remove(RequestId(1));
+        assert_eq!(schedule.pool().free(), 16);
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn bf16_gradients_are_no_further_from_f32_than_those_of_pytorch() {
     let fixture = Gradients::open("bf16");
-    for name in ["tied", "qwen3_untied"] {
+    for name in ["tied", "qwen3_untied", "gemma3", "phi3", "phi3_long"] {
         let golden = Golden::open(name);
         for mut ctx in processor_contexts() {
             let what = format!("{name} {}", device(&ctx));

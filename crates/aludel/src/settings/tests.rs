@@ -109,7 +109,7 @@ fn what_cannot_be_set_is_named_with_its_mend() {
         (
             &["lora.rr=8", "train.learning_rate=-1", "data"],
             "--set data: there is no \"=\" in it; write --set section.key=value, for example lora.r=16\n\
-             lora.rr = 8 (--set): there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init\n\
+             lora.rr = 8 (--set): there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, exclude_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init\n\
              train.learning_rate = -1.0 (--set): a negative rate increases the loss, and a rate above 1 diverges; \
              give a number from 0 to 1, for example 2e-4",
         ),

@@ -29,7 +29,7 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",
-            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init",
+            "lora.zzz = 1: there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, exclude_modules, layers_to_transform, layers_pattern, rank_pattern, alpha_pattern, bias, use_rslora, use_dora, init",
         ),
         (
             "[train]\nmax_seq_length = 9",
@@ -114,6 +114,8 @@ fn values_out_of_range_are_refused() {
         ("[lora]\ndropout = nan", "lora.dropout = NaN"),
         ("[lora]\ndropout = -0.1", "lora.dropout = -0.1"),
         ("[lora]\ntarget_modules = []", "lora.target_modules = []"),
+        ("[lora]\nexclude_modules = \"all-linear\"", "lora.exclude_modules = \"all-linear\""),
+        ("[lora]\nexclude_modules = [\"\"]", "lora.exclude_modules = [\"\"]"),
         ("[lora]\ntarget_modules = [\"all-linear\", \"q_proj\"]", "lora.target_modules = [\"all-linear\", \"q_proj\"]"),
         ("[train]\nnum_train_epochs = 0", "train.num_train_epochs = 0.0"),
         ("[train]\nnum_train_epochs = nan", "train.num_train_epochs = NaN"),

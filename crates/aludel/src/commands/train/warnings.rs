@@ -56,6 +56,7 @@ pub(super) fn warn_of_start(started: &Started) {
     }
     let Outcomes { truncated, unsupervised, .. } = outcomes;
     started.left_out.iter().for_each(|left_out| tracing::warn!("{left_out}"));
+    started.adapter_notes.iter().for_each(|note| tracing::info!("{note}"));
     started.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     if started.eval_rows_known > 0 {
         tracing::warn!(
