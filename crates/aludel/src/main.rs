@@ -95,6 +95,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Train(args) => commands::train::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
+        Command::Serve(args) => commands::serve::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),
