@@ -89,6 +89,7 @@ fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderName;
 
     fn asked(guard: &Guard, path: &str, headers: &[(&str, &str)]) -> u16 {
         let mut map = HeaderMap::new();

@@ -65,6 +65,35 @@ fn clients_that_go_away_give_back_what_they_held_and_too_many_are_told_to_wait()
     assert_eq!((too_many.status, &too_many.json()["error"]["param"]), (400, &json!("n")));
 }
 
+/// An answer does not depend on what else runs; and of many clients, a third of whom go away, nothing is left.
+#[test]
+fn many_clients_at_once_get_what_each_would_get_alone() {
+    let workshop = roomy();
+    let served = Served::start(&workshop, &["--context-length", "2000"]);
+    let ask = |seed: u64| {
+        json!({"messages": [{"role": "user", "content": "hello ".repeat(seed as usize)}], "temperature": 1, "seed": seed,
+            "max_tokens": 40})
+    };
+    let answer = |seed: u64| served.post("/v1/chat/completions", &ask(seed)).json()["choices"].take();
+    let alone: Vec<Value> = (1..=12).map(answer).collect();
+    let together: Vec<Value> = std::thread::scope(|scope| {
+        let asked = (1..=12).map(|seed| {
+            if seed % 2 == 0 {
+                let mut leaving = served.connect();
+                leaving
+                    .write_all(&served.posted("/v1/chat/completions", endless(true).to_string().as_bytes()))
+                    .unwrap();
+            }
+            scope.spawn(move || answer(seed))
+        });
+        let asked: Vec<_> = asked.collect();
+        asked.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    assert_eq!(together, alone);
+    served.wait_for("aludel_sequences", |sequences| sequences == 0);
+    assert_eq!(served.metric("aludel_cache_blocks_free"), served.metric("aludel_cache_blocks"));
+}
+
 #[test]
 fn a_server_that_is_told_to_end_ends_its_answers_first() {
     let workshop = roomy();

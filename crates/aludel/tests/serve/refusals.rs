@@ -111,6 +111,50 @@ fn bytes_that_are_no_request_are_answered_with_a_reason() {
     assert_eq!(served.get("/health", "").status, 200, "nothing of it harms the server");
 }
 
+/// Bodies with a few bytes changed are answered or refused, never by a fault of the server.
+#[test]
+fn damaged_bodies_harm_nobody() {
+    let served = Served::start(&Workshop::with_student(), &[]);
+    let bodies = [
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+            "max_tokens": 2, "logprobs": true, "top_logprobs": 2, "stop": ["b"], "seed": 1, "top_p": 0.5}),
+        ),
+        ("/v1/messages", json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2, "system": "b"})),
+        ("/v1/responses", json!({"input": [{"role": "user", "content": "a"}], "max_output_tokens": 2})),
+        (
+            "/api/chat",
+            json!({"messages": [{"role": "user", "content": "a"}], "options": {"num_predict": 2}, "stream": false}),
+        ),
+    ];
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    const BYTES: &[u8] = b"\"{}[]:,0129-.eEntrufalse\\u \n\x00\x7f\xc3\xff";
+    for round in 0..300 {
+        let (path, body) = &bodies[round % bodies.len()];
+        let mut body = body.to_string().into_bytes();
+        for _ in 0..=next(3) {
+            let at = next(body.len());
+            match next(3) {
+                0 => body[at] = BYTES[next(BYTES.len())],
+                1 => body.insert(at, BYTES[next(BYTES.len())]),
+                _ => drop(body.remove(at)),
+            }
+        }
+        let reply = served.send(&served.posted(path, &body));
+        let shown = String::from_utf8_lossy(&body);
+        assert!(reply.status == 200 || (400..500).contains(&reply.status), "{shown}: {reply:?}");
+        // without its `stream`, a request of Ollama's is answered in lines
+        let lines: Result<Vec<Value>, _> = reply.body.lines().map(serde_json::from_str).collect();
+        assert!(lines.is_ok_and(|lines| lines.iter().all(Value::is_object)), "{shown}: {reply:?}");
+    }
+    assert_eq!(served.metric("aludel_sequences"), 0);
+}
+
 #[test]
 fn pages_of_others_are_refused() {
     let served = Served::start(&Workshop::with_student(), &[]);
