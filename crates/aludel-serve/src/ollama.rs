@@ -113,7 +113,7 @@ pub(crate) async fn show(State(server): State<Arc<Server>>, request: Request<Bod
     let shown = async {
         let asked: Shown = body::read(request).await?;
         let at = server.model(asked.model.as_deref().or(asked.name.as_deref()))?;
-        let parent = (at > 0).then(|| server.models[0].name.as_str()).unwrap_or_default();
+        let parent = if at > 0 { server.models[0].name.as_str() } else { "" };
         Ok(json_response(&json!({
             "modified_at": timestamp(server.created), "capabilities": ["completion"],
             "details": {"parent_model": parent},

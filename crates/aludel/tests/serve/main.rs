@@ -176,6 +176,9 @@ fn the_page_loads_nothing_from_elsewhere() {
     let page = served.get("/", "");
     assert_eq!(page.status, 200);
     assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    let nonce = page.head.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert!(nonce.len() == 16 && page.body.contains(&format!("<script nonce=\"{nonce}\">")), "{}", page.head);
+    assert!(!served.get("/", "").body.contains(nonce), "each answer has its own");
     for outside in ["http://", "https://", "//cdn", " src=", "@import", "url(", "innerHTML", "eval("] {
         assert!(!page.body.contains(outside), "{outside}");
     }
