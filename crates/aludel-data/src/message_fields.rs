@@ -116,7 +116,9 @@ impl MessageParts {
     pub fn of(fields: &Fields<'_>, is_piece: bool) -> Result<MessageParts, String> {
         once_each(fields)?;
         let mut said = MessageParts::default();
-        if let Some((name, content)) = fields.first(&CONTENT) {
+        // a token may be a line break, and its piece nothing else
+        let content = if is_piece { fields.first_given(&CONTENT) } else { fields.first(&CONTENT) };
+        if let Some((name, content)) = content {
             let mut reader = Reader { said: &mut said, is_piece };
             match content.kind() {
                 Kind::Object => return Err(format!("`{name}` holds an object, and text or a list of parts is wanted")),
@@ -135,7 +137,8 @@ impl MessageParts {
         });
         if let Some(beside) = beside.transpose()? {
             said.is_withheld |= beside.is_withheld;
-            if !is_blank(&beside.reasoning) {
+            let is_said = if is_piece { !beside.reasoning.is_empty() } else { !is_blank(&beside.reasoning) };
+            if is_said {
                 if !is_blank(&said.reasoning) && said.reasoning.trim_ascii() != beside.reasoning.trim_ascii() {
                     return Err(
                         "its content has reasoning of its own, and a field beside it another; give one of them"
@@ -298,7 +301,8 @@ impl Reader<'_> {
             other => return Err(not_understood(other)),
         };
         // A part with only a type, as in the first chunk of a stream, is empty so far.
-        match part.first(names) {
+        let text = if self.is_piece { part.first_given(names) } else { part.first(names) };
+        match text {
             Some((taken, value)) => {
                 let is_more = |(name, other): &(&str, Json<'_>)| {
                     let is_known = *name == taken || BESIDE_TEXT.contains(name) || BESIDE_REASONING.contains(name);
@@ -360,6 +364,19 @@ mod tests {
     fn check(text: &str, reasoning: &str, content: &str) {
         for is_piece in [false, true] {
             assert_eq!(said(text, is_piece), Ok((reasoning.to_string(), content.to_string(), false)), "{text}");
+        }
+    }
+
+    /// A stream may have a line break alone in a piece.
+    #[test]
+    fn white_space_in_a_piece_is_part_of_the_text() {
+        for blank in ["\\n", " ", "\\n\\n"] {
+            let text: String = serde_json::from_str(&format!("\"{blank}\"")).unwrap();
+            let of = |piece: &str| said(&piece.replace('_', blank), true).unwrap();
+            assert_eq!(of(r#"{"role":"assistant","content":"_"}"#), (String::new(), text.clone(), false));
+            assert_eq!(of(r#"{"content":[{"type":"text","text":"_"}]}"#), (String::new(), text.clone(), false));
+            assert_eq!(of(r#"{"content":"","reasoning_content":"_"}"#), (text.clone(), String::new(), false));
+            assert_eq!(of(r#"{"content":null,"reasoning":"_","reasoning_content":"_"}"#), (text, String::new(), false));
         }
     }
 

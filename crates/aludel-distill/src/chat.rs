@@ -107,10 +107,11 @@ impl ChatModel {
             prompt,
             max_new_tokens: settings.max_new_tokens,
             sampling: sampling(settings),
-            stop_ids: self.model.stop_ids.clone(),
+            stop_ids: self.model.format.stop_ids.clone(),
+            top_logprobs: 0,
         };
         let id = self.engine.submit(request)?;
-        let mut stream = TextStream::new(&self.model.text.tokenizer, opens_thinking, &settings.stop);
+        let mut stream = TextStream::new(&self.model.format.text.tokenizer, opens_thinking, &settings.stop);
         let (mut completion_tokens, mut finish_reason) = (0, FinishReason::Stop);
         while !self.engine.is_idle() {
             if stop.load(Ordering::Relaxed) {
@@ -137,9 +138,9 @@ impl ChatModel {
                 };
             }
         }
-        let (pieces, Text { reasoning, content, is_stopped }) = stream.finish();
+        let (pieces, Text { reasoning, content, stopped_by }) = stream.finish();
         pieces.iter().for_each(tell);
-        if is_stopped {
+        if stopped_by.is_some() {
             finish_reason = FinishReason::Stop;
         }
         Ok(Answer { reasoning, content, finish_reason, usage: Usage { prompt_tokens, completion_tokens } })

@@ -100,6 +100,7 @@ impl OwnAnswers {
                     ..Sampling::default()
                 },
                 stop_ids: self.stop_ids.clone(),
+                top_logprobs: 0,
             })?;
             asked.insert(request, index);
         }

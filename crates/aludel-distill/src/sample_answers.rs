@@ -88,6 +88,7 @@ impl Samples {
                 max_new_tokens: self.max_new_tokens,
                 sampling: Sampling { temperature: 0.0, ..Sampling::default() },
                 stop_ids: self.stop_ids.clone(),
+                top_logprobs: 0,
             })?;
             running.push(Running { request, tokens: Vec::new(), finish: None });
         }

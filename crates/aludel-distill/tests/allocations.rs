@@ -99,7 +99,8 @@ fn generation(precision: Precision, model: &str, adapter: Option<&str>) {
     let nucleus = Sampling { temperature: 1.0, top_p: 0.9, min_p: 0.01, seed: 4, ..Sampling::default() };
     let samplings = [Sampling::default(), likely, nucleus];
     for (sampling, length) in samplings.into_iter().zip([5, 60, 120]) {
-        let request = Request { prompt: tokens(9, length), max_new_tokens: 200, sampling, stop_ids: vec![] };
+        let request =
+            Request { prompt: tokens(9, length), max_new_tokens: 200, sampling, stop_ids: vec![], top_logprobs: 0 };
         engine.submit(request).unwrap();
     }
     let mut steps = |count: usize| {

@@ -85,7 +85,8 @@ fn generate(mut ctx: Context, model: &str) -> Vec<(u64, u32, f32)> {
     let likely = Sampling { temperature: 0.8, top_k: 20, repetition_penalty: 1.3, seed: 3, ..Sampling::default() };
     let nucleus = Sampling { temperature: 1.0, top_p: 0.9, min_p: 0.01, seed: 4, ..Sampling::default() };
     for (sampling, length) in [Sampling::default(), likely, nucleus].into_iter().zip([5, 80, 30]) {
-        let request = Request { prompt: tokens(9, length), max_new_tokens: 20, sampling, stop_ids: vec![] };
+        let request =
+            Request { prompt: tokens(9, length), max_new_tokens: 20, sampling, stop_ids: vec![], top_logprobs: 0 };
         engine.submit_many(request, 0..2).unwrap();
     }
     let mut all = Vec::new();

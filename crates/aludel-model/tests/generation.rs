@@ -37,7 +37,7 @@ fn engine(ctx: &mut Context, decoder: &Arc<Decoder>, context_tokens: usize, toke
 }
 
 fn request(prompt: Vec<u32>, max_new_tokens: usize, sampling: Sampling) -> Request {
-    Request { prompt, max_new_tokens, sampling, stop_ids: vec![] }
+    Request { prompt, max_new_tokens, sampling, stop_ids: vec![], top_logprobs: 0 }
 }
 
 /// `length` tokens that differ with `number`.
@@ -259,6 +259,37 @@ fn each_end_has_its_name() {
         (first, Finish::Stop),
         "a stop token comes before a length"
     );
+}
+
+/// The likeliest tokens of all the vocabulary are a distribution; of fewer, its beginning. Who asks for none gets none, beside others too.
+#[test]
+fn the_likeliest_tokens_are_told_to_those_who_ask() {
+    let mut ctx = Context::cpu(1);
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
+    let mut engine = engine(&mut ctx, &decoder, 512, 64);
+    let asked = |top_logprobs| Request { top_logprobs, ..request(prompt(1, 20), 4, sampled(3)) };
+    let ids = [160, 3, 0].map(|count| engine.submit(asked(count)).unwrap());
+    let mut steps = 0;
+    while !engine.is_idle() {
+        let events = engine.step(&mut ctx).to_vec();
+        let [all, some, none] = ids.map(|id| engine.top_logprobs(id));
+        assert!(none.is_empty());
+        if events.is_empty() {
+            continue;
+        }
+        steps += 1;
+        assert_eq!((all.len(), some), (160, &all[..3]));
+        let sum: f64 = all.iter().map(|&(_, logprob)| f64::from(logprob).exp()).sum();
+        assert!((sum - 1.0).abs() <= 1e-5, "{sum}");
+        assert!(all.windows(2).all(|two| two[0].1 >= two[1].1), "{all:?}");
+        let Some(Event::Token { token, log_probability, .. }) = events.iter().find(|event| event.request() == ids[0])
+        else {
+            panic!("{events:?}")
+        };
+        let told = all.iter().find(|(id, _)| id == token).unwrap().1;
+        assert!((told - log_probability).abs() <= 1e-6, "{told} and {log_probability}");
+    }
+    assert_eq!(steps, 4);
 }
 
 #[test]

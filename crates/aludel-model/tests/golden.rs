@@ -383,6 +383,7 @@ fn check_generation(mut ctx: Context, name: &str, adapter_name: Option<&str>) {
         max_new_tokens,
         sampling: Sampling::default(),
         stop_ids: vec![],
+        top_logprobs: 0,
     };
     let long = golden.rows()[0].ids.clone();
     let others = [request(long.clone(), 30), request(long, 3)];
@@ -417,7 +418,8 @@ fn generation_has_room_for_many_tokens_and_many_rows_at_once() {
     for (lengths, max_new_tokens) in [(&[200][..], 1), (&[1, 1, 1], 3), (&[66, 67, 67], 2)] {
         for &length in lengths {
             let prompt = (0..length).map(|i| i * 7 % 100).collect();
-            let request = Request { prompt, max_new_tokens, sampling: Sampling::default(), stop_ids: vec![] };
+            let request =
+                Request { prompt, max_new_tokens, sampling: Sampling::default(), stop_ids: vec![], top_logprobs: 0 };
             engine.submit(request).unwrap();
         }
         let mut tokens = 0;

@@ -22,6 +22,7 @@ use crate::commands::logits::LogitsArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::plan::PlanArgs;
+use crate::commands::serve::ServeArgs;
 use crate::commands::tasks::TasksArgs;
 use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
@@ -80,6 +81,9 @@ pub(crate) enum Command {
 
     /// Chat with a model, or ask it one question
     Chat(Box<ChatArgs>),
+
+    /// Serve a model over HTTP, with a page to talk to it
+    Serve(Box<ServeArgs>),
 
     /// Run the whole pipeline on a small student, with a report
     Demo(DemoArgs),

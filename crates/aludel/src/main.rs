@@ -105,7 +105,7 @@ fn may_take_long(command: &Command) -> bool {
         | Command::Gradients(_)
         | Command::Bench(_)
         | Command::Doctor(_) => true,
-        Command::Chat(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => false,
+        Command::Chat(_) | Command::Serve(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => false,
     }
 }
 
@@ -119,6 +119,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Train(args) => commands::train::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
+        Command::Serve(args) => commands::serve::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),

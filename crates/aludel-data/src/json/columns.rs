@@ -9,8 +9,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
-use super::Json;
 use super::halves::Name;
+use super::{Json, Kind};
 
 /// The members of an object, in order.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,15 @@ impl<'a> Fields<'a> {
     /// The first of these members that is not empty.
     pub fn first(&self, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
         names.iter().find_map(|&name| Some((name, self.get(name).filter(|value| !value.is_empty())?)))
+    }
+
+    /// The first of these members that holds anything, and be it white space.
+    pub fn first_given(&self, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
+        let is_given = |value: &Json<'a>| match value.kind() {
+            Kind::Text => value.wide().is_some_and(|text| !text.is_empty()),
+            _ => !value.is_empty(),
+        };
+        names.iter().find_map(|&name| Some((name, self.get(name).filter(is_given)?)))
     }
 
     /// A name that two members have, so that it is unclear which counts.

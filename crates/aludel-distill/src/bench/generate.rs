@@ -205,6 +205,7 @@ impl Bench<'_> {
             max_new_tokens,
             sampling: Sampling::default(),
             stop_ids: Vec::new(),
+            top_logprobs: 0,
         };
         self.engine.submit(request)?;
         Ok(())

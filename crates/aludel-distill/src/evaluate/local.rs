@@ -6,14 +6,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aludel_kernels::linear::Precision;
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
 use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::Result;
-use crate::inference::LoadedModel;
+use crate::inference::{LoadedModel, cache_tokens};
 use crate::settings::{StudentSettings, TemplateInputs};
 use crate::text_stream::{Text, text_of};
 
@@ -96,10 +95,7 @@ impl LocalBackend {
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
         let mut model = LoadedModel::open(model, adapter, student, inputs, longest, watch)?;
-        let config = model.decoder.config();
-        let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
-        let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
-        let room = (CACHE_BYTES / token_bytes).max(1);
+        let room = cache_tokens(&model.decoder, CACHE_BYTES);
         // a prompt is mostly a small part of its sequence, and few answers are as long as they may be
         let sequence = model.decoder.max_positions().min(settings.max_new_tokens + TEMPLATE_TOKENS);
         let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
@@ -134,7 +130,8 @@ impl LocalBackend {
                 seed: ask.seed,
                 ..Sampling::default()
             },
-            stop_ids: self.model.stop_ids.clone(),
+            stop_ids: self.model.format.stop_ids.clone(),
+            top_logprobs: 0,
         };
         let ids = self.engine.submit_many(request, ask.samples.clone())?;
         for (id, sample) in ids.into_iter().zip(ask.samples.clone()) {
@@ -145,7 +142,7 @@ impl LocalBackend {
 
     /// The text of a sequence that has ended or failed, reasoning and answer apart.
     fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<FinishedSample> {
-        let tokenizer = &self.model.text.tokenizer;
+        let tokenizer = &self.model.format.text.tokenizer;
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
         let Text { reasoning, content, .. } = text_of(tokenizer, said, sequence.opens_thinking);

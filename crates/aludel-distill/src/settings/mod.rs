@@ -33,7 +33,7 @@ pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, nearest, read_table};
 pub use schema::{expected, owner_of, section_names, setting_names};
 pub use student::{Attention, Device, Dtype, InstructionSet, Quantize, StudentSettings};
-pub use template::TemplateInputs;
+pub use template::{TemplateInputs, refused_name as refused_template_variable};
 pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule, TrainSettings};
 
 use aludel_curate::settings::CurateSettings;

@@ -36,7 +36,7 @@ pub(super) fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<D
 }
 
 /// Why a template cannot have a variable of this name, if it cannot.
-pub(super) fn refused_name(name: &str) -> Option<&'static str> {
+pub fn refused_name(name: &str) -> Option<&'static str> {
     let mut letters = name.chars();
     let is_name = letters.next().is_some_and(|letter| letter == '_' || letter.is_alphabetic())
         && letters.all(|letter| letter == '_' || letter.is_alphanumeric());

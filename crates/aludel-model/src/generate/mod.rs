@@ -35,6 +35,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Tokens that end the sequence; they are reported, too.
     pub stop_ids: Vec<u32>,
+    /// How many of the likeliest tokens [`Engine::top_logprobs`] has for each place.
+    pub top_logprobs: usize,
 }
 
 /// Why a sequence ended.
@@ -116,6 +118,8 @@ struct Host {
     weights: Vec<f32>,
     losses: Vec<f32>,
     events: Vec<Event>,
+    /// Of the sequences that want them: the likeliest tokens at the place of the last token, with their log-probabilities.
+    top_logprobs: Vec<(RequestId, Vec<(u32, f32)>)>,
 }
 
 impl Engine {
@@ -197,6 +201,12 @@ impl Engine {
         self.schedule.remove(id);
     }
 
+    /// The likeliest tokens at the place of the token that the last step gave a sequence, with their log-probabilities under the model,
+    /// the likeliest first and the lowest id first of equals; empty where [`Request::top_logprobs`] is 0.
+    pub fn top_logprobs(&self, id: RequestId) -> &[(u32, f32)] {
+        self.host.top_logprobs.iter().find(|(of, _)| *of == id).map_or(&[], |(_, tokens)| tokens.as_slice())
+    }
+
     /// Whether nothing is left to do.
     pub fn is_idle(&self) -> bool {
         self.schedule.is_idle()
@@ -206,6 +216,7 @@ impl Engine {
     pub fn step(&mut self, ctx: &mut Context) -> &[Event] {
         self.schedule.next_batch(&mut self.batch);
         self.host.events.clear();
+        self.host.top_logprobs.clear();
         if self.batch.pass.is_empty() {
             return &[];
         }
@@ -229,6 +240,7 @@ impl Engine {
         let attention = Attention::Cached { cache, extensions: &batch.extensions };
         let active = adapter.map(|adapter| Active { adapter, dropout: None });
         let size = (batch.pass.len(), batch.last_rows.len(), host.seen_room);
+        let mut of_pass = None;
         let mut run = |ctx: &mut Context| {
             let mark = ctx.mark();
             let forward = decoder.forward(ctx, &batch.pass, attention, active, None);
@@ -242,6 +254,7 @@ impl Engine {
             decoder.logits(ctx, hidden, adapter, logits);
             ctx.release(mark);
             host.choose(ctx, logits);
+            of_pass = Some(logits);
         };
         // an `insert` may ask for memory even where the key is there
         if !planned.contains(&size) {
@@ -250,6 +263,9 @@ impl Engine {
         }
         ctx.reset();
         run(ctx);
+        if let Some(logits) = of_pass {
+            host.list_top_logprobs(ctx, logits, schedule, batch);
+        }
     }
 
     /// Gives the `i`-th complete sequence its token, if it has one.
@@ -316,4 +332,32 @@ impl Host {
         ctx.download_list_into(chosen.is_sound, &mut self.is_sound);
         ctx.download_into(losses, &mut self.losses);
     }
+
+    /// The likeliest tokens of the complete sequences that want them. Only these rows of logits are copied.
+    fn list_top_logprobs(&mut self, ctx: &Context, logits: Mat, schedule: &Schedule, batch: &Batch) {
+        for (row, &at) in batch.complete.iter().enumerate() {
+            let sequence = schedule.running(at);
+            let count = sequence.request.top_logprobs;
+            if count == 0 || self.is_sound[row] == 0 {
+                continue;
+            }
+            let scores = ctx.download(logits.row_range(row, 1));
+            // the loss is this sum less the logit of the chosen token
+            let log_sum_exp = self.losses[row] + scores[self.tokens[row] as usize];
+            let tokens = highest(&scores, count).into_iter().map(|id| (id, scores[id as usize] - log_sum_exp));
+            self.top_logprobs.push((sequence.id, tokens.collect()));
+        }
+    }
+}
+
+/// The ids of the `count` highest scores, the highest first and the lowest id first of equals.
+fn highest(scores: &[f32], count: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..scores.len() as u32).collect();
+    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count, order);
+        ids.truncate(count);
+    }
+    ids.sort_unstable_by(order);
+    ids
 }

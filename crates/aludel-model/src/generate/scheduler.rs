@@ -241,7 +241,7 @@ mod tests {
     /// Submits `samples` samples of a prompt of `length` tokens.
     fn submit(schedule: &mut Schedule, first_id: u64, length: usize, samples: u32) {
         let (prompt, sampling) = (vec![7; length], Sampling::default());
-        let request = Arc::new(Request { prompt, max_new_tokens: 1000, sampling, stop_ids: vec![] });
+        let request = Arc::new(Request { prompt, max_new_tokens: 1000, sampling, stop_ids: vec![], top_logprobs: 0 });
         for sample in 0..samples {
             schedule.submit(RequestId(first_id + u64::from(sample)), Arc::clone(&request), sample);
         }

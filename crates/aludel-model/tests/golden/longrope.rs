@@ -83,6 +83,7 @@ fn answers_across_the_original_positions_agree_with_transformers() {
                 max_new_tokens: prompt.len() + expected.len() - tokens,
                 sampling: Sampling::default(),
                 stop_ids: vec![],
+                top_logprobs: 0,
             };
             let mut wanted = engine.submit_many(request(prompt.len()), 0..3).unwrap();
             wanted.push(engine.submit(request(prompt.len() + 12)).unwrap());

@@ -170,7 +170,7 @@ fn an_engine_answers_with_the_magnitudes_of_the_moment() {
     let mut engine = Engine::new(&mut ctx, Arc::clone(&decoder), Some(Arc::clone(&adapter)), 128, 16);
     let mut answer = |ctx: &mut Context| {
         let (prompt, sampling) = (prompt.clone(), Sampling::default());
-        engine.submit(Request { prompt, max_new_tokens: 12, sampling, stop_ids: vec![] }).unwrap();
+        engine.submit(Request { prompt, max_new_tokens: 12, sampling, stop_ids: vec![], top_logprobs: 0 }).unwrap();
         let mut tokens = Vec::new();
         while !engine.is_idle() {
             for event in engine.step(ctx).to_vec() {

@@ -232,6 +232,23 @@ impl Tokenizer {
         self.vocabulary_size
     }
 
+    /// The bytes of text that a token stands for: a part of a character, for some.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        if self.is_byte_level() {
+            let mut bytes = Vec::new();
+            self.append_bytes(id, &mut bytes);
+            return bytes;
+        }
+        let Some(token) = self.id_to_token(id) else { return Vec::new() };
+        // SentencePiece writes bytes without a token of their own as <0xNN>, and spaces as ▁
+        let byte = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+        match byte.filter(|digits| digits.len() == 2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => vec![byte],
+            None if self.is_control(id) => token.into_bytes(),
+            None => token.replace('▁', " ").into_bytes(),
+        }
+    }
+
     /// The id of a token.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -36,6 +36,9 @@ fn sentence_piece_ids_are_those_of_the_library() {
         let mut streamed: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
         streamed.extend(stream.finish());
         assert_eq!(streamed, text);
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token_bytes(id)).collect();
+        let spelled = String::from_utf8(bytes).unwrap();
+        assert!(spelled == text || spelled.strip_prefix(' ') == Some(text.as_str()), "{text:?} is {spelled:?}");
     }
     let user = tokenizer.token_to_id("<|user|>").unwrap();
     assert!(tokenizer.encode("<|user|>").unwrap().contains(&user));
@@ -86,6 +89,7 @@ fn streams_never_tear_a_character() {
     let tokenizer = tiny_tokenizer(false);
     let ids = tokenizer.encode("é🚀").unwrap();
     assert_eq!(ids.len(), 6);
+    assert_eq!(ids.iter().flat_map(|&id| tokenizer.token_bytes(id)).collect::<Vec<_>>(), "é🚀".as_bytes());
     let mut stream = tokenizer.stream(true);
     let pushed: Vec<Option<String>> = ids[..5].iter().map(|&id| stream.push(id)).collect();
     assert_eq!(pushed, [None, Some("é".to_owned()), None, None, None]);

@@ -29,8 +29,8 @@ const COMMANDS: Answers = &[
          `aludel train --quantize nf4` trains on weights that are quantised when they are loaded",
     ),
     (
-        &["serve", "server", "api", "webui", "webchat", "deploy", "launch"],
-        "there is no server here: `aludel chat` answers on this machine, and vLLM serves the folder that `aludel merge` writes",
+        &["server", "api", "webui", "webchat", "deploy", "launch"],
+        "`aludel serve` answers over HTTP, with a page; vLLM also serves the folder that `aludel merge` writes",
     ),
     (
         &["dpo", "orpo", "kto", "ppo", "grpo", "rlhf", "rloo", "reward", "rm", "pretrain", "pt"],

@@ -266,10 +266,10 @@ mod tests {
             "`aludel train` trains a LoRA adapter on traces; `aludel --help` lists the commands",
         );
         check(
-            &["serve"],
-            "serve",
+            &["webui"],
+            "webui",
             "there is no such command",
-            "there is no server here: `aludel chat` answers on this machine, and vLLM serves the folder that `aludel merge` writes; \
+            "`aludel serve` answers over HTTP, with a page; vLLM also serves the folder that `aludel merge` writes; \
              `aludel --help` lists the commands",
         );
         check(

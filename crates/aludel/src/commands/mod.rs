@@ -17,6 +17,7 @@ pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod tasks;
 pub(crate) mod trace;
 pub(crate) mod train;

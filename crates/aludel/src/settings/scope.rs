@@ -120,6 +120,7 @@ pub(crate) const CACHE: Scope = Scope::new(
     ],
 );
 pub(crate) const CHAT: Scope = Scope::new("aludel chat", "", &[COMPUTING, TEMPLATE, &["generate"]]);
+pub(crate) const SERVE: Scope = Scope::new("aludel serve", "", &[COMPUTING, TEMPLATE, &["generate"]]);
 pub(crate) const EVAL_TASKS: Scope = Scope::new("aludel eval", "--tasks", &[COMPUTING, TEMPLATE, &["data.columns"]]);
 /// What `[data]` has for the template is refused by the server's file, with the reason.
 pub(crate) const EVAL_SERVED: Scope = Scope::new("aludel eval", "--endpoint", &[SERVER, TEMPLATE, &["data.columns"]]);
@@ -128,7 +129,7 @@ pub(crate) const EVAL_LOSS: Scope =
 pub(crate) const EVAL_KL_TO: Scope =
     Scope::new("aludel eval", "--kl-to", &[COMPUTING, ROWS, TEMPLATE, PASSES, TEACHER, &["train.init_adapter"]]);
 
-const ALL: [&Scope; 12] = [
+const ALL: [&Scope; 13] = [
     &TRAIN,
     &INSPECT,
     &BENCH_TRAIN,
@@ -137,6 +138,7 @@ const ALL: [&Scope; 12] = [
     &CURATE,
     &CACHE,
     &CHAT,
+    &SERVE,
     &EVAL_TASKS,
     &EVAL_SERVED,
     &EVAL_LOSS,
