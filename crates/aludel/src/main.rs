@@ -97,6 +97,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Chat(args) => commands::chat::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
+        Command::Export(args) => commands::export::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),
         Command::Cache(args) => commands::cache::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
