@@ -81,6 +81,7 @@ fn help_fits_a_terminal_of_80_columns() {
         "curate",
         "train",
         "merge",
+        "export",
         "eval",
         "compare",
         "chat",

@@ -79,11 +79,11 @@ pub(super) fn keys(described: &Described<'_>, config: GgufConfig, ends: &EndToke
     let mut keys = general::keys(described.config.family.gguf, file_type, parameters, lineage, source);
     keys.extend(config.keys);
     let rows = described.config.vocab_size;
-    let of_file = student.gguf_vocabulary()?.and_then(|vocabulary| vocabulary.grown_to(text, rows));
+    let of_file = student.gguf_vocabulary()?.and_then(|vocabulary| vocabulary.grown_to(&text.tokenizer, rows));
     let is_of_file = of_file.is_some();
     let vocabulary = match of_file {
         Some(vocabulary) => vocabulary,
-        None => GgufVocabulary::of(text, rows, &student.path.display().to_string())?,
+        None => text.to_gguf(rows, &student.path.display().to_string())?,
     };
     keys.extend(tokenizer(vocabulary, ends));
     if let Some(template) = &text.chat_template {

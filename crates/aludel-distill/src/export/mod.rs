@@ -2,10 +2,13 @@
 //! tensor by tensor and rows on all threads; `file_type` says which tensor gets which type, `metadata` and `general` what the keys are,
 //! and `gate` holds the written file against its source before it is put into place.
 
+pub mod adapter;
+mod chat_formats;
 pub mod file_type;
 mod gate;
 pub mod general;
 mod metadata;
+pub mod ollama;
 mod options;
 
 use std::path::Path;
@@ -26,7 +29,7 @@ use metadata::{Described, EndTokens};
 pub use options::{ExportOptions, Progress};
 
 /// What was exported.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Exported {
     /// Bytes of the file.
     pub bytes: u64,

@@ -5,35 +5,28 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::Tokenizer;
 use super::gguf::{BYTE, CONTROL, GgufVocabulary, NORMAL, UNKNOWN, UNUSED, USER_DEFINED};
 use super::pre::{GPT2, PreTokenizer};
-use crate::bundle::TextBundle;
 use crate::error::Error;
 
 impl GgufVocabulary {
-    /// The vocabulary of a text bundle, one token for each of `rows` rows of the embedding. Rows without a token get unused ones.
-    /// `origin` names the model in messages.
+    /// The vocabulary of a tokenizer, one token for each of `rows` rows of the embedding. Rows without a token get unused ones; which
+    /// tokens have a special role is for the caller to add. `origin` names the model in messages.
     ///
     /// # Errors
     /// [`Error::NotForGguf`] for a tokenizer that llama.cpp has no counterpart of, [`Error::Tokenize`].
-    pub fn of(text: &TextBundle, rows: usize, origin: &str) -> Result<GgufVocabulary, Error> {
+    pub(crate) fn of(tokenizer: &Tokenizer, rows: usize, origin: &str) -> Result<GgufVocabulary, Error> {
         let refuse = |reason: String| Error::NotForGguf { origin: origin.to_owned(), reason };
-        let json: Value =
-            serde_json::from_str(&text.tokenizer.to_json()?).map_err(|error| refuse(error.to_string()))?;
+        let json: Value = serde_json::from_str(&tokenizer.to_json()?).map_err(|error| refuse(error.to_string()))?;
         let model = &json["model"];
         if model["type"] != "BPE" {
             return Err(refuse(format!("its model is {}, and only BPE has a counterpart", model["type"])));
         }
         let steps = Steps::of(&json).map_err(refuse)?;
-        let mut vocabulary = GgufVocabulary {
-            add_bos: Some(text.special.add_bos),
-            bos_id: id_of(text, text.special.bos.as_deref()),
-            eos_id: id_of(text, text.special.eos.as_deref()),
-            unknown_id: id_of(text, text.special.unk.as_deref().or(model["unk_token"].as_str())),
-            padding_id: id_of(text, text.special.pad.as_deref()),
-            ..GgufVocabulary::default()
-        };
-        vocabulary.list_tokens(text, model, rows).map_err(refuse)?;
+        let unknown_id = model["unk_token"].as_str().and_then(|token| tokenizer.token_to_id(token));
+        let mut vocabulary = GgufVocabulary { unknown_id, ..GgufVocabulary::default() };
+        vocabulary.list_tokens(tokenizer, model, rows).map_err(refuse)?;
         let merges = merges(model).map_err(refuse)?;
         match steps {
             Steps::ByteLevel(pre) => {
@@ -53,16 +46,16 @@ impl GgufVocabulary {
     /// This vocabulary of an opened file for a model with `rows` rows, whose tokenizer may have got new tokens since; nothing if it is
     /// another tokenizer than the file's.
     #[must_use]
-    pub fn grown_to(mut self, text: &TextBundle, rows: usize) -> Option<GgufVocabulary> {
-        let known = self.tokens.len().min(text.tokenizer.vocab_size());
+    pub fn grown_to(mut self, tokenizer: &Tokenizer, rows: usize) -> Option<GgufVocabulary> {
+        let known = self.tokens.len().min(tokenizer.vocab_size());
         self.token_types.resize(self.tokens.len(), NORMAL);
-        let is_same = |id: usize| text.tokenizer.id_to_token(id as u32).as_deref() == Some(&self.tokens[id]);
+        let is_same = |id: usize| tokenizer.id_to_token(id as u32).as_deref() == Some(&self.tokens[id]);
         // What the file calls unused the tokenizer does not have, until such a place is given to a new token.
         if !(0..known).all(|id| is_same(id) || self.token_types[id] == UNUSED) || rows < self.tokens.len() {
             return None;
         }
         self.fill(rows);
-        for (id, content, is_special) in text.tokenizer.added_tokens() {
+        for (id, content, is_special) in tokenizer.added_tokens() {
             let id = id as usize;
             let (token, kind) = (self.tokens.get_mut(id)?, self.token_types.get_mut(id)?);
             if *token != content || *kind == UNUSED {
@@ -83,12 +76,12 @@ impl GgufVocabulary {
         }
     }
 
-    fn list_tokens(&mut self, text: &TextBundle, model: &Value, rows: usize) -> Result<(), String> {
+    fn list_tokens(&mut self, tokenizer: &Tokenizer, model: &Value, rows: usize) -> Result<(), String> {
         self.tokens = (0..rows).map(unused).collect();
         self.token_types = vec![UNUSED; rows];
         let words = model["vocab"].as_object().into_iter().flatten();
         let words = words.filter_map(|(token, id)| Some((token.as_str(), id.as_u64()? as usize, NORMAL)));
-        let added = text.tokenizer.added_tokens();
+        let added = tokenizer.added_tokens();
         let added = added.iter().map(|(id, content, is_special)| {
             (content.as_str(), *id as usize, if *is_special { CONTROL } else { USER_DEFINED })
         });
@@ -142,10 +135,6 @@ const LEAST_SCORE: f32 = -1e9;
 
 fn unused(id: usize) -> String {
     format!("[PAD{id}]")
-}
-
-fn id_of(text: &TextBundle, token: Option<&str>) -> Option<u32> {
-    token.and_then(|token| text.tokenizer.token_to_id(token))
 }
 
 /// The merges, best first, in both ways that they are written.
@@ -272,7 +261,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tokenizer::Tokenizer;
+    use crate::bundle::TextBundle;
 
     fn letters(text: &str) -> Vec<String> {
         text.chars().map(String::from).collect()
@@ -331,7 +320,7 @@ mod tests {
         for vocabulary in [byte_level(), sentence_piece()] {
             let text = TextBundle::from_gguf(&vocabulary, None, "a").unwrap();
             let rows = vocabulary.tokens.len() + 2;
-            let written = GgufVocabulary::of(&text, rows, "a").unwrap();
+            let written = text.to_gguf(rows, "a").unwrap();
             assert_eq!((&written.model, &written.pre), (&vocabulary.model, &vocabulary.pre));
             assert_eq!(
                 (written.bos_id, written.eos_id, written.add_bos),
@@ -355,13 +344,13 @@ mod tests {
         let mut text = TextBundle::from_gguf(&vocabulary, None, "a").unwrap();
         let rows = vocabulary.tokens.len() + 1;
         let ids = text.tokenizer.add_tokens(&["<a>".to_owned(), "<b>".to_owned()]).unwrap();
-        let grown = vocabulary.clone().grown_to(&text, rows).unwrap();
+        let grown = vocabulary.clone().grown_to(&text.tokenizer, rows).unwrap();
         for (id, token) in ids.iter().zip(["<a>", "<b>"]) {
             assert_eq!((grown.tokens[*id as usize].as_str(), grown.token_types[*id as usize]), (token, USER_DEFINED));
         }
         assert_eq!(grown.tokens.len(), rows);
         let other = TextBundle::from_gguf(&sentence_piece(), None, "a").unwrap();
-        assert_eq!(vocabulary.grown_to(&other, rows), None, "another tokenizer");
+        assert_eq!(vocabulary.grown_to(&other.tokenizer, rows), None, "another tokenizer");
     }
 
     #[test]

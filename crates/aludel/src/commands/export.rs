@@ -8,9 +8,12 @@ use crate::next_command::after_exporting;
 use crate::progress::{Progress, WorkKind};
 use crate::report::{ErrorWithHelp, Outcome};
 use crate::run_folder::adapter_if_named;
+use crate::shell_path::shell_quoted;
 use crate::value_parser::integer;
+use aludel_distill::export::adapter::export_adapter;
 use aludel_distill::export::file_type::FileType;
 use aludel_distill::export::general::{Lineage, file_name};
+use aludel_distill::export::ollama::{MODELFILE, export_ollama};
 use aludel_distill::export::{self, ExportOptions, Exported, Parity};
 use aludel_distill::merge;
 use aludel_formats::Dtype;
@@ -39,7 +42,7 @@ pub(crate) struct ExportArgs {
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     pub(crate) file_type: Option<StoredType>,
 
-    /// File to create, or an existing folder, in which the file is named after the model
+    /// File to create, or an existing folder, in which the file is named after the model; for Ollama, the folder to create
     #[arg(long, value_name = "PATH")]
     pub(crate) output: PathBuf,
 
@@ -61,6 +64,10 @@ pub(crate) struct ExportArgs {
 pub(crate) enum Format {
     /// One GGUF file
     Gguf,
+    /// A folder for `ollama create`: GGUF file and Modelfile
+    Ollama,
+    /// The adapter alone, as a GGUF file for llama.cpp's --lora
+    Adapter,
 }
 
 /// How weights are stored.
@@ -124,6 +131,9 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
     let path = local_model(&args.model)?;
     let adapter = adapter_if_named(args.adapter.as_deref())?;
     let student = Student::open(&path)?;
+    if args.format == Format::Adapter {
+        return run_adapter(args, &student, adapter.as_deref(), console);
+    }
     let file_type = match args.file_type {
         Some(stored) => stored.into(),
         None => match merge::default_dtype(&student)? {
@@ -134,14 +144,25 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
     };
     let lineage = lineage(&student, adapter.is_some());
     let parameters = export::parameters(&student, adapter.as_deref())?;
-    let output = output(&args.output, &file_name(&lineage.name, parameters, file_type.name()))?;
+    let file_name = file_name(&lineage.name, parameters, file_type.name());
     let options = ExportOptions { file_type, lineage, has_gate: !args.no_gate, threads: threads(args.threads) };
     let shown = Progress::new();
-    let exported =
-        export::export_gguf(&student, adapter.as_deref(), &output, &options, &mut |progress| match progress {
-            export::Progress::Writing(done, total) => shown.weights(WorkKind::Writing, done, total),
-            export::Progress::Comparing(done, total) => shown.tokens(WorkKind::Comparing, done, total),
-        })?;
+    let tell = &mut |progress| match progress {
+        export::Progress::Writing(done, total) => shown.weights(WorkKind::Writing, done, total),
+        export::Progress::Comparing(done, total) => shown.tokens(WorkKind::Comparing, done, total),
+    };
+    let (output, exported) = match args.format {
+        Format::Ollama => {
+            let folder = args.output.clone();
+            let exported = export_ollama(&student, adapter.as_deref(), &folder, &file_name, &options, tell)?;
+            (folder, exported)
+        }
+        Format::Gguf | Format::Adapter => {
+            let output = output(&args.output, &file_name)?;
+            let exported = export::export_gguf(&student, adapter.as_deref(), &output, &options, tell)?;
+            (output, exported)
+        }
+    };
     drop(shown);
     if args.json {
         console.json_line(&json!({
@@ -154,13 +175,54 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
             "parity": exported.parity,
             "notes": exported.notes,
         }))?;
-    } else {
-        tell(&exported, &output, file_type, console)?;
+        return Ok(Outcome::Done);
+    }
+    tell_exported(&exported, &output, file_type, console)?;
+    match args.format {
+        Format::Ollama => console.line(format_args!("elsewhere: {}", in_ollama(&output)))?,
+        Format::Gguf | Format::Adapter => console.next(&after_exporting(&output))?,
     }
     Ok(Outcome::Done)
 }
 
-fn tell(exported: &Exported, output: &Path, file_type: FileType, console: &mut Console) -> anyhow::Result<()> {
+/// Exports an adapter alone.
+fn run_adapter(
+    args: &ExportArgs,
+    student: &Student,
+    adapter: Option<&Path>,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let wrong = |message: &str, help: &str| {
+        Err(anyhow::Error::new(ErrorWithHelp { message: message.to_owned(), help: help.to_owned() }))
+    };
+    let Some(adapter) = adapter else {
+        return wrong("--format adapter needs an adapter", "give its folder: --adapter DIR");
+    };
+    if args.file_type.is_some_and(|file_type| file_type != StoredType::F32) {
+        return wrong("--format adapter stores F32 alone", "leave out --type");
+    }
+    let lineage = lineage(student, true);
+    let output = output(&args.output, &format!("{}-F32-LoRA.gguf", lineage.name))?;
+    let exported = export_adapter(student, adapter, &output, &lineage)?;
+    if args.json {
+        console.json_line(&json!({
+            "output": output.display().to_string(),
+            "model": student.path.display().to_string(),
+            "adapter": adapter.display().to_string(),
+            "type": FileType::F32.name(),
+            "bytes": exported.bytes,
+            "parameters": exported.parameters,
+            "linears": exported.linears,
+        }))?;
+    } else {
+        let (linears, size) = (exported.linears, bytes(exported.bytes));
+        console.line(format_args!("exported to {} (adapter of {linears} linear layers, {size})", output.display()))?;
+        console.line(format_args!("elsewhere: llama-cli -m MODEL.gguf --lora {}", shell_quoted(&output)))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn tell_exported(exported: &Exported, output: &Path, file_type: FileType, console: &mut Console) -> anyhow::Result<()> {
     let size = bytes(exported.bytes);
     console.line(format_args!("exported to {} ({}, {size})", output.display(), file_type.name()))?;
     match &exported.parity {
@@ -170,8 +232,13 @@ fn tell(exported: &Exported, output: &Path, file_type: FileType, console: &mut C
     for note in &exported.notes {
         console.line(format_args!("note: {note}"))?;
     }
-    console.next(&after_exporting(output))?;
     Ok(())
+}
+
+/// The commands that make a folder a model of Ollama's.
+fn in_ollama(folder: &Path) -> String {
+    let modelfile = shell_quoted(&folder.join(MODELFILE));
+    format!("ollama create student -f {modelfile} && ollama run student")
 }
 
 fn parity_line(parity: &Parity) -> String {
@@ -234,10 +301,14 @@ Examples:
   aludel export --model merged --type q4_k_m --output student-Q4_K_M.gguf
   aludel export --model student.gguf --adapter run/adapter --type q8_0 --output .
   aludel export --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --type f16 --output .
+  aludel export --model merged --type q4_k_m --format ollama --output ollama
+  aludel export --model student.gguf --adapter run/adapter --format adapter --output adapter.gguf
 
 Other tools that load the file, each with the commands of its documentation:
   llama-cli -m student-Q4_K_M.gguf
-  llama-server -m student-Q4_K_M.gguf --port 8080";
+  llama-server -m student-Q4_K_M.gguf --port 8080
+  llama-cli -m student.gguf --lora adapter.gguf
+  ollama create student -f ollama/Modelfile && ollama run student";
 
 #[cfg(test)]
 mod tests {

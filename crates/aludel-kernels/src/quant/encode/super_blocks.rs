@@ -58,13 +58,57 @@ fn with_minima(isa: Isa, x: &[f32; SUPER], importance: Option<&[f32; SUPER]>, la
             packed[n] |= minima[n] >> 4 << 6;
         }
     }
-    let mut all = [0u8; SUPER];
-    let groups = x.as_chunks::<GROUP>().0.iter().zip(all.as_chunks_mut::<GROUP>().0);
-    for (n, (group, out)) in groups.enumerate() {
-        let (scale, minimum) = (scale.to_f32() * f32::from(scales[n]), minimum.to_f32() * f32::from(minima[n]));
-        *out = codes(group, scale, -minimum, largest_code);
+    let codes_for = |scale: f16, minimum: f16| {
+        let mut all = [0u8; SUPER];
+        let groups = x.as_chunks::<GROUP>().0.iter().zip(all.as_chunks_mut::<GROUP>().0);
+        for (n, (group, out)) in groups.enumerate() {
+            let (scale, minimum) = (scale.to_f32() * f32::from(scales[n]), minimum.to_f32() * f32::from(minima[n]));
+            *out = codes(group, scale, -minimum, largest_code);
+        }
+        all
+    };
+    let first = codes_for(scale, minimum);
+    let (scale, minimum) = refitted(x, importance, &first, &scales, &minima).unwrap_or((scale, minimum));
+    Affine { scale, minimum, packed, codes: codes_for(scale, minimum) }
+}
+
+/// The two scales of a block that are best for its codes and small scales, by weighted least squares; nothing where they are no scales.
+fn refitted(
+    x: &[f32; SUPER],
+    importance: Option<&[f32; SUPER]>,
+    codes: &[u8; SUPER],
+    scales: &[u8; GROUPS],
+    minima: &[u8; GROUPS],
+) -> Option<(f16, f16)> {
+    // An element is scale · a − minimum · b.
+    let (mut aa, mut ab, mut bb, mut ax, mut bx) = (0f64, 0f64, 0f64, 0f64, 0f64);
+    for (n, group) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+        let weights = error_weights(group, importance.map(|all| &all.as_chunks::<GROUP>().0[n]));
+        let (mut c, mut cc, mut cx, mut w, mut wx) = (0f32, 0f32, 0f32, 0f32, 0f32);
+        for ((x, weight), code) in group.iter().zip(weights).zip(&codes[n * GROUP..]) {
+            let weighted = weight * f32::from(*code);
+            c += weighted;
+            cc += weighted * f32::from(*code);
+            cx += weighted * x;
+            w += weight;
+            wx += weight * x;
+        }
+        let (scale, minimum) = (f64::from(scales[n]), f64::from(minima[n]));
+        aa += scale * scale * f64::from(cc);
+        ab += scale * minimum * f64::from(c);
+        bb += minimum * minimum * f64::from(w);
+        ax += scale * f64::from(cx);
+        bx += minimum * f64::from(wx);
     }
-    Affine { scale, minimum, packed, codes: all }
+    let (scale, minimum) = if bb > 0.0 {
+        let determinant = aa * bb - ab * ab;
+        ((ax * bb - bx * ab) / determinant, (ax * ab - bx * aa) / determinant)
+    } else {
+        (ax / aa, 0.0)
+    };
+    let is_scale = |scale: f16| scale.is_finite() && scale >= f16::ZERO;
+    let (scale, minimum) = (f16::from_f64(scale), f16::from_f64(minimum));
+    (is_scale(scale) && is_scale(minimum) && scale > f16::ZERO).then_some((scale, minimum))
 }
 
 /// Of each two groups, the first in the low halves of 32 bytes and the second in the high ones.

