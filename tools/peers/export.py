@@ -133,11 +133,12 @@ class Peers:
             is_same = theirs in (ours[:-1], ours[1:-1])
             same += is_same
             parted = parted or (None if is_same else text)
-        return [self.row("ids of texts", f"{same} of {len(texts)} the same" + (f", not {parted!r}" if parted else ""), same == len(texts))]
+        yield self.row("ids of texts", f"{same} of {len(texts)} the same" + (f", not {parted!r}" if parted else ""), same == len(texts))
 
     def greedy(self):
         """llama.cpp's greedy answers from the exported file, judged by the source's own logits in Aludel."""
-        return [self.greedy_of(kind) for kind in ("f32", "f16")]
+        for kind in ("f32", "f16"):
+            yield self.greedy_of(kind)
 
     def greedy_of(self, kind):
         model = self.exported(kind)
@@ -182,7 +183,6 @@ class Peers:
             file.write("\n\n".join(documents()))
         whole = self.exported("f32")
         base = self.perplexity_of(whole, text)
-        rows = []
         for kind in self.arguments.types:
             theirs = os.path.join(self.work, f"{self.name}-{kind}-llama.gguf")
             self.llama("llama-quantize", whole, theirs, kind.upper())
@@ -194,8 +194,7 @@ class Peers:
                 os.remove(path)
             ratio = found[0] / found[1] - 1
             words = f"{found[0]:.4f} against {found[1]:.4f} ({ratio:+.2%}), f32 {base:.4f}" + ("" if same else "; another mixture of types")
-            rows.append(self.row(f"perplexity, {kind}", words, ratio <= BARS[kind] and same))
-        return rows
+            yield self.row(f"perplexity, {kind}", words, ratio <= BARS[kind] and same)
 
     def types_of(self, path):
         from gguf import GGUFReader

@@ -19,7 +19,8 @@ fn workshop() -> Workshop {
 
 /// A run on a few rows, whose adapter does something.
 fn train(workshop: &Workshop, more: &[&str]) {
-    let row = |n: usize| json!({ "prompt": format!("{n} + {n}?"), "response": format!("It is {}.", 2 * n) }).to_string();
+    let row =
+        |n: usize| json!({ "prompt": format!("{n} + {n}?"), "response": format!("It is {}.", 2 * n) }).to_string();
     let rows: Vec<String> = (1..9).map(row).collect();
     workshop.write("rows.jsonl", &(rows.join("\n") + "\n"));
     let usual = ["--max-steps", "3", "--learning-rate", "0.01", "--lora-r", "4"];
@@ -48,7 +49,8 @@ fn a_folder_becomes_a_gguf_file_that_computes_the_same() {
     assert_eq!((&found["type"], &found["notes"]), (&json!("F32"), &json!([])));
     assert_eq!((&found["parity"]["texts"], &found["parity"]["conversations"]), (&json!(200), &json!(4)));
     assert!(found["parity"]["kl"].as_f64().unwrap() <= 1e-9, "{found}");
-    let (folder, file) = (logits(&workshop, "1", &["--model", "student"]), logits(&workshop, "2", &["--model", "a.gguf"]));
+    let (folder, file) =
+        (logits(&workshop, "1", &["--model", "student"]), logits(&workshop, "2", &["--model", "a.gguf"]));
     assert!(distance(&folder, &file) <= 1e-5, "{}", distance(&folder, &file));
     let file = File::open(workshop.path("a.gguf")).unwrap();
     let keys = file.metadata();
@@ -98,7 +100,7 @@ fn a_type_that_a_width_forbids_falls_back() {
     let workshop = Workshop::with_student();
     let found = workshop.json(&["export", "--model", "student", "--type", "q4_k_m", "--output", "a.gguf", "--json"]);
     let note = found["notes"][0].as_str().unwrap();
-    assert!(note.contains("rows of 8") && note.contains("F16"), "{note}");
+    assert!(note.contains("is F16, since its rows of 8 do not fill blocks of Q8_0"), "{note}");
 }
 
 #[test]
@@ -155,17 +157,23 @@ fn dora_has_no_place_in_an_adapter_file_and_is_merged() {
 #[test]
 fn ollama_s_folder_has_template_and_stop_texts() {
     let workshop = workshop();
-    let said = workshop.run(&["export", "--model", "student", "--type", "q8_0", "--format", "ollama", "--output", "ollama"]);
+    let said =
+        workshop.run(&["export", "--model", "student", "--type", "q8_0", "--format", "ollama", "--output", "ollama"]);
     assert!(said.contains("exit code: 0") && said.contains("ollama create student -f ollama/Modelfile"), "{said}");
     insta::assert_snapshot!("modelfile", fs::read_to_string(workshop.path("ollama/Modelfile")).unwrap());
     // A template of no known format is left out, and the export goes on.
     let mut config: Value =
         serde_json::from_str(&fs::read_to_string(workshop.path("student/tokenizer_config.json")).unwrap()).unwrap();
-    config["chat_template"] = json!("{% for message in messages %}{{ '<|im_start|>' + message['content'] + '<|im_end|>' }}{% endfor %}");
+    config["chat_template"] =
+        json!("{% for message in messages %}{{ '<|im_start|>' + message['content'] + '<|im_end|>' }}{% endfor %}");
     fs::write(workshop.path("student/tokenizer_config.json"), config.to_string()).unwrap();
     let _ = fs::remove_file(workshop.path("student/chat_template.jinja"));
-    let said = workshop.run(&["export", "--model", "student", "--type", "q8_0", "--format", "ollama", "--output", "other"]);
-    assert!(said.contains("exit code: 0") && said.contains("note: the model's template is none of the formats"), "{said}");
+    let said =
+        workshop.run(&["export", "--model", "student", "--type", "q8_0", "--format", "ollama", "--output", "other"]);
+    assert!(
+        said.contains("exit code: 0") && said.contains("note: the model's template is none of the formats"),
+        "{said}"
+    );
     assert!(!fs::read_to_string(workshop.path("other/Modelfile")).unwrap().contains("TEMPLATE"));
 }
 
@@ -175,7 +183,8 @@ fn a_file_that_differs_is_not_kept() {
     let workshop = workshop();
     let path = workshop.path("student/tokenizer.json");
     let mut tokenizer: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let mut config: Value = serde_json::from_str(&fs::read_to_string(workshop.path("student/config.json")).unwrap()).unwrap();
+    let mut config: Value =
+        serde_json::from_str(&fs::read_to_string(workshop.path("student/config.json")).unwrap()).unwrap();
     assert_eq!(config["vocab_size"], json!(258));
     tokenizer["added_tokens"][0]["content"] = json!("<|special|>");
     tokenizer["added_tokens"][0]["lstrip"] = json!(true);

@@ -37,10 +37,13 @@ pub(super) fn keys(
     lineage: &Lineage,
     source: Option<&Metadata>,
 ) -> Vec<(String, Value)> {
+    // A file that says what it is called is not renamed by where it lies.
+    let of_source = || source?.find::<&str>("general.name").ok()?.filter(|_| lineage.base_model.is_none());
+    let name = of_source().unwrap_or(&lineage.name);
     let mut keys: Vec<(String, Value)> = vec![
         ("general.architecture".to_owned(), architecture.into()),
         ("general.type".to_owned(), "model".into()),
-        ("general.name".to_owned(), lineage.name.as_str().into()),
+        ("general.name".to_owned(), name.into()),
         ("general.size_label".to_owned(), size_label(parameters).into()),
         ("general.file_type".to_owned(), file_type.number().into()),
         ("general.quantization_version".to_owned(), QUANTIZATION_VERSION.into()),
@@ -98,6 +101,16 @@ pub fn file_name(name: &str, parameters: u64, file_type: &str) -> String {
     format!("{name}{size}-{file_type}.gguf")
 }
 
+/// The name of a file without the type at its end: `Model-1B.Q4_K_M` is a file of `Model-1B`.
+pub fn without_type(stem: &str) -> &str {
+    let Some((name, last)) = stem.rsplit_once(['.', '-']) else { return stem };
+    let upper = last.to_ascii_uppercase();
+    let is_block = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains('_');
+    let is_type = matches!(upper.as_str(), "F32" | "F16" | "BF16")
+        || upper.strip_prefix("IQ").or_else(|| upper.strip_prefix('Q')).is_some_and(is_block);
+    if is_type && !name.is_empty() { name } else { stem }
+}
+
 /// Whether a part of a name is a size, as `135M` or `0.5b`.
 fn is_size(part: &str) -> bool {
     let number = part.strip_suffix(['K', 'M', 'B', 'T', 'k', 'm', 'b', 't']);
@@ -120,6 +133,22 @@ mod tests {
         assert_eq!(file_name("merged", 134_515_008, "Q4_K_M"), "merged-135M-Q4_K_M.gguf");
         assert_eq!(file_name("my model/α:", 20_000, "Q8_0"), "my-model-α-20K-Q8_0.gguf");
         assert_eq!(file_name("..", 20_000, "Q8_0"), "model-20K-Q8_0.gguf");
+    }
+
+    #[test]
+    fn the_type_of_a_source_is_no_part_of_a_name() {
+        for (stem, name) in [
+            ("SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct"),
+            ("qwen2.5-0.5b-instruct-q4_k_m", "qwen2.5-0.5b-instruct"),
+            ("Model-BF16", "Model"),
+            ("Model-IQ4_NL", "Model"),
+            ("Model-Q4", "Model-Q4"),
+            ("gemma-3-270m", "gemma-3-270m"),
+            ("q", "q"),
+            (".F16", ".F16"),
+        ] {
+            assert_eq!(without_type(stem), name, "{stem}");
+        }
     }
 
     #[test]

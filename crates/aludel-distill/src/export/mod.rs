@@ -112,7 +112,7 @@ pub fn export_gguf(
             tell,
         )?),
     };
-    let bytes = std::fs::metadata(&written).map_or(0, |about| about.len());
+    let bytes = aludel_files::metadata(&written).map_or(0, |about| about.len());
     let notes = std::mem::take(&mut export.notes);
     scratch.keep(&written, output)?;
     Ok(Exported { bytes, parameters, parity, notes })
@@ -151,10 +151,8 @@ impl<'a> Export<'a> {
                 fallen += 1;
                 example.get_or_insert_with(|| {
                     let columns = extents.last().copied().unwrap_or(1);
-                    format!(
-                        "{} has rows of {columns}, which blocks of {wanted} do not fill, and is {dtype}",
-                        layout.gguf_name
-                    )
+                    let name = &layout.gguf_name;
+                    format!("{name} is {dtype}, since its rows of {columns} do not fill blocks of {wanted}")
                 });
             }
             let spec = TensorSpec::new(layout.gguf_name.as_str(), dtype, extents);
@@ -162,21 +160,12 @@ impl<'a> Export<'a> {
         }
         if let Some(example) = example {
             let all = self.tensors.len();
-            self.notes.push(format!(
-                "{fallen} of {all} tensors have another type than {}: {example}",
-                self.options.file_type.name()
-            ));
+            self.notes.push(format!("{fallen} of {all} tensors fell back to another type: {example}"));
         }
         let source = self.student.weights.dtype().ok();
         if let Some(source) = source.filter(|source| source.is_quantised() && self.options.file_type.is_quantised()) {
-            let is_copied =
-                self.tensors.iter().any(|tensor| self.stored(tensor).is_some_and(|_| tensor.spec.dtype.is_quantised()));
-            let all_copied = self
-                .tensors
-                .iter()
-                .filter(|tensor| tensor.spec.dtype.is_quantised())
-                .all(|tensor| self.stored(tensor).is_some());
-            if !(is_copied && all_copied) {
+            let mut quantised = self.tensors.iter().filter(|tensor| tensor.spec.dtype.is_quantised());
+            if quantised.any(|tensor| self.stored(tensor).is_none()) {
                 self.notes.push(format!(
                     "the weights are read from {source} and quantised a second time, which costs more than once; export from the model's \
                      unquantised folder if there is one"

@@ -52,12 +52,15 @@ fn modelfile(
     let text = MergedWeights::open(student, adapter)?.text;
     let mut out = format!("FROM ./{file_name}\n");
     // Writing to a string cannot fail.
-    match chat_formats::recognise(&text, &student.path.display().to_string()) {
+    match text.chat_template.as_ref().and_then(|_| chat_formats::recognise(&text, &student.path.display().to_string())) {
         Some(found) => {
             let _ = write!(out, "\n# {}\nTEMPLATE {}\n", found.format.name, quoted(&found.go));
             if let Some(system) = &found.system {
                 let _ = write!(out, "\nSYSTEM {}\n", quoted(system));
             }
+        }
+        None if text.chat_template.is_none() => {
+            notes.push("the model has no chat template, so the Modelfile has no TEMPLATE: it continues texts".to_owned());
         }
         None => notes.push(
             "the model's template is none of the formats that are known in Go's template language, so the Modelfile has no TEMPLATE, and \

@@ -12,7 +12,7 @@ use crate::shell_path::shell_quoted;
 use crate::value_parser::integer;
 use aludel_distill::export::adapter::export_adapter;
 use aludel_distill::export::file_type::FileType;
-use aludel_distill::export::general::{Lineage, file_name};
+use aludel_distill::export::general::{Lineage, file_name, without_type};
 use aludel_distill::export::ollama::{MODELFILE, export_ollama};
 use aludel_distill::export::{self, ExportOptions, Exported, Parity};
 use aludel_distill::merge;
@@ -263,8 +263,10 @@ fn threads(wanted: usize) -> usize {
 fn lineage(student: &Student, is_adapted: bool) -> Lineage {
     let hub = student.hub_name();
     let of_path = || {
-        let name = if student.path.is_dir() { student.path.file_name() } else { student.path.file_stem() };
-        name.unwrap_or_default().to_string_lossy().into_owned()
+        let path = &student.path;
+        let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let name = name.unwrap_or_default().to_string_lossy();
+        if path.is_dir() { name.into_owned() } else { without_type(&name).to_owned() }
     };
     let tail = hub.as_deref().and_then(|hub| hub.split_once('/')).map(|(_, name)| name.to_owned());
     let name = tail.unwrap_or_else(of_path);
