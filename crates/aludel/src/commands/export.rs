@@ -39,11 +39,11 @@ pub(crate) struct ExportArgs {
     pub(crate) format: Format,
 
     /// How weights are stored [default: the model's own type, or bf16 if it is quantised]
-    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    #[arg(long = "type", alias = "outtype", value_name = "TYPE", value_enum)]
     pub(crate) file_type: Option<StoredType>,
 
     /// File to create, or an existing folder, in which the file is named after the model; for Ollama, the folder to create
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, alias = "outfile", value_name = "PATH")]
     pub(crate) output: PathBuf,
 
     /// Keep the file without comparing it with the model

@@ -163,7 +163,7 @@ fn q8_0(_isa: Isa, x: &[f32; SMALL], _importance: Option<&[f32; SMALL]>, out: &m
     let scale = f16::from_f32(largest / 127.0);
     let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
     out.extend(scale.to_le_bytes());
-    out.extend(x.iter().map(|x| nearest((x * inverse).max(-127.0).min(127.0)) as i8 as u8));
+    out.extend(x.iter().map(|x| nearest((x * inverse).clamp(-127.0, 127.0)) as i8 as u8));
 }
 
 #[cfg(test)]

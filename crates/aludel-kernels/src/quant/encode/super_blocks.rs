@@ -42,7 +42,7 @@ fn with_minima(isa: Isa, x: &[f32; SUPER], importance: Option<&[f32; SUPER]>, la
         let largest = fits.iter().map(of).fold(0f32, f32::max);
         let scale = f16::from_f32(largest / LARGEST_SCALE);
         let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
-        let small = |fit| nearest((of(fit) * inverse).max(0.0).min(LARGEST_SCALE)) as u8;
+        let small = |fit| nearest((of(fit) * inverse).clamp(0.0, LARGEST_SCALE)) as u8;
         let small: [u8; GROUPS] = std::array::from_fn(|n| small(&fits[n]));
         (scale, small)
     };
@@ -155,7 +155,7 @@ pub(super) fn q6_k(isa: Isa, x: &[f32; SUPER], importance: Option<&[f32; SUPER]>
     // the group of the largest scale gets −128, the end that reaches further
     let scale = f16::from_f32(extreme / -128.0);
     let inverse = if scale == f16::ZERO { 0.0 } else { 1.0 / scale.to_f32() };
-    let scales = fits.map(|fit| nearest((fit.scale * inverse).max(-128.0).min(127.0)) as i8);
+    let scales = fits.map(|fit| nearest((fit.scale * inverse).clamp(-128.0, 127.0)) as i8);
     let mut all = [32u8; SUPER];
     let groups = x.as_chunks::<FINE>().0.iter().zip(all.as_chunks_mut::<FINE>().0);
     for (n, (group, out)) in groups.enumerate() {
