@@ -140,7 +140,7 @@ impl GgufConfig {
                 original_max_position_embeddings,
                 max_position_embeddings: _,
             } => {
-                self.put(config, "rope.scaling.type", "longrope");
+                // The two tensors say that it is LongRoPE: files of this family have no type.
                 self.put(config, "rope.scaling.original_context_length", *original_max_position_embeddings as u32);
                 self.put(config, "rope.scaling.attn_factor", *attention_factor as f32);
                 let as_f32 = |factors: &[f64]| factors.iter().map(|factor| *factor as f32).collect();
