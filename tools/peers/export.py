@@ -115,7 +115,7 @@ class Peers:
         path = os.path.join(self.work, "text.txt")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
-        printed = self.llama("llama-tokenize", "-m", model, "-f", path, "--ids", "--no-bos", "--no-parse-special", "--log-disable")
+        printed = self.llama("llama-tokenize", "-m", model, "-f", path, "--ids", "--no-bos", "--no-parse-special", "--no-escape", "--log-disable")
         return json.loads(printed)
 
     def ids(self):
@@ -145,7 +145,7 @@ class Peers:
         identical, close, parted = 0, 0, []
         for prompt in PROMPTS:
             settings = ["-n", NEW_TOKENS, "--temp", 0, "-no-cnv", "--no-warmup", "-fa", "off", "-ctk", "f32", "-ctv", "f32", "-c", 512]
-            answer = self.llama("llama-completion", "-m", model, "-p", prompt, *settings, "--no-display-prompt", "--simple-io", "--log-disable", "-t", self.arguments.threads)
+            answer = self.llama("llama-completion", "-m", model, "-p", prompt, *settings, "--no-display-prompt", "--simple-io", "--no-escape", "--log-disable", "-t", self.arguments.threads)
             given = self.with_beginning(model, prompt)
             ids = given[:-len(self.llama_ids(model, prompt))] + self.llama_ids(model, prompt + answer)
             if ids[: len(given)] != given:
@@ -165,7 +165,7 @@ class Peers:
         path = os.path.join(self.work, "prompt.txt")
         with open(path, "w", encoding="utf-8") as file:
             file.write(prompt)
-        return json.loads(self.llama("llama-tokenize", "-m", model, "-f", path, "--ids", "--log-disable"))
+        return json.loads(self.llama("llama-tokenize", "-m", model, "-f", path, "--ids", "--no-escape", "--log-disable"))
 
     def gaps(self, ids, first):
         """By how much each answered token is below the best in the source's logits."""
