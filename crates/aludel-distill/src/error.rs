@@ -343,6 +343,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// An exported file that is not equal to its source.
+    #[error("{path}: the written file differs from its source, and was not kept: {what}; --no-gate keeps such a file")]
+    Parity {
+        /// The file.
+        path: PathBuf,
+        /// The first difference.
+        what: String,
+    },
+
     /// Something that cannot be evaluated.
     #[error("--tasks {task}: {reason}")]
     Task {

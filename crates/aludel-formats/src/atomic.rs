@@ -61,10 +61,7 @@ impl Write for Output {
 /// Those of `fill`, [`Error::WrongKind`] for what is no file, and [`Error::Io`]. After any of them the older version is untouched and the temporary is gone.
 pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut Output) -> Result<(), E>) -> Result<(), E> {
     let (parent, name) = split(path)?;
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        let (found, wanted) = ("there is a folder, a pipe or a device here", "give the name of a file to write");
-        return Err(Error::WrongKind { path: path.to_owned(), found, wanted }.into());
-    }
+    refuse_other_than_file(path)?;
     clear_abandoned(&parent, Some(&name));
     let temporary = Temporary::file(&parent, &name)?;
     let handle = temporary.lock.try_clone().map_err(Error::io(path, "create the file"))?;
@@ -163,6 +160,28 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.0.path
     }
+
+    /// Moves a finished file of the folder to `target`, in the place of an older one, and removes the folder.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] if there is something at `target` that is no file, and [`Error::Io`].
+    pub fn keep(self, file: &Path, target: &Path) -> Result<()> {
+        refuse_other_than_file(target)?;
+        let (parent, _) = split(target)?;
+        let guard = living();
+        fs::rename(file, target).map_err(Error::io(target, "put the new file into place"))?;
+        drop(guard);
+        sync_folder(&parent)
+    }
+}
+
+/// Refuses to replace what is there and no file.
+fn refuse_other_than_file(path: &Path) -> Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let (found, wanted) = ("there is a folder, a pipe or a device here", "give the name of a file to write");
+        return Err(Error::WrongKind { path: path.to_owned(), found, wanted });
+    }
+    Ok(())
 }
 
 /// Removes the remains of interrupted writes in `folder`: abandoned temporaries are deleted, and a folder that was moved

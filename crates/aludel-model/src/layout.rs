@@ -85,6 +85,13 @@ impl RowOrder {
         let (half, i) = (channel / (head_dim / 2), channel % (head_dim / 2));
         head * head_dim + 2 * i + half
     }
+
+    /// The row of the Hugging Face order that row `stored` of the file holds.
+    pub fn row_of(self, stored: usize) -> usize {
+        let RowOrder::Paired { head_dim } = self else { return stored };
+        let (head, channel) = (stored / head_dim, stored % head_dim);
+        head * head_dim + channel % 2 * (head_dim / 2) + channel / 2
+    }
 }
 
 /// Every tensor of a model.
@@ -283,5 +290,7 @@ mod tests {
     fn the_order_of_a_gguf_is_a_permutation() {
         let rows: Vec<usize> = (0..16).map(|row| RowOrder::Paired { head_dim: 8 }.stored_row(row)).collect();
         assert_eq!(rows, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
+        let back: Vec<usize> = rows.iter().map(|&row| RowOrder::Paired { head_dim: 8 }.row_of(row)).collect();
+        assert_eq!(back, (0..16).collect::<Vec<_>>());
     }
 }

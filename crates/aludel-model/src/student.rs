@@ -82,32 +82,7 @@ impl Student {
         let file = gguf::File::open(path)?;
         let metadata = file.metadata();
         let config = Config::from_gguf(&file)?;
-        let vocabulary = GgufVocabulary {
-            model: metadata.string("tokenizer.ggml.model")?.to_owned(),
-            pre: metadata.find::<&str>("tokenizer.ggml.pre")?.map(str::to_owned),
-            tokens: metadata.strings("tokenizer.ggml.tokens")?.to_vec(),
-            merges: if metadata.contains("tokenizer.ggml.merges") {
-                metadata.strings("tokenizer.ggml.merges")?.to_vec()
-            } else {
-                Vec::new()
-            },
-            token_types: if metadata.contains("tokenizer.ggml.token_type") {
-                metadata.i32s("tokenizer.ggml.token_type")?
-            } else {
-                Vec::new()
-            },
-            scores: if metadata.contains("tokenizer.ggml.scores") {
-                metadata.f32s("tokenizer.ggml.scores")?
-            } else {
-                Vec::new()
-            },
-            bos_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
-            eos_id: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?,
-            unknown_id: metadata.find::<u32>("tokenizer.ggml.unknown_token_id")?,
-            padding_id: metadata.find::<u32>("tokenizer.ggml.padding_token_id")?,
-            add_bos: metadata.find::<bool>("tokenizer.ggml.add_bos_token")?,
-            add_space_prefix: metadata.find::<bool>("tokenizer.ggml.add_space_prefix")?,
-        };
+        let vocabulary = vocabulary(metadata)?;
         let template = metadata.find::<&str>("tokenizer.chat_template")?.map(str::to_owned);
         let text =
             TextBundle::from_gguf(&vocabulary, template, &path.display().to_string()).map_err(|error| match error {
@@ -156,6 +131,17 @@ impl Student {
         }
     }
 
+    /// The vocabulary as the student's GGUF file has it; none of a folder.
+    ///
+    /// # Errors
+    /// Keys of the wrong type.
+    pub fn gguf_vocabulary(&self) -> Result<Option<GgufVocabulary>> {
+        match self.weights.files() {
+            Files::Gguf(file) => Ok(Some(vocabulary(file.metadata())?)),
+            Files::Folder(_) => Ok(None),
+        }
+    }
+
     /// The chat template.
     ///
     /// # Errors
@@ -167,6 +153,36 @@ impl Student {
                 .to_owned(),
         })
     }
+}
+
+/// The vocabulary in a GGUF file's metadata.
+fn vocabulary(metadata: &gguf::Metadata) -> Result<GgufVocabulary> {
+    Ok(GgufVocabulary {
+        model: metadata.string("tokenizer.ggml.model")?.to_owned(),
+        pre: metadata.find::<&str>("tokenizer.ggml.pre")?.map(str::to_owned),
+        tokens: metadata.strings("tokenizer.ggml.tokens")?.to_vec(),
+        merges: if metadata.contains("tokenizer.ggml.merges") {
+            metadata.strings("tokenizer.ggml.merges")?.to_vec()
+        } else {
+            Vec::new()
+        },
+        token_types: if metadata.contains("tokenizer.ggml.token_type") {
+            metadata.i32s("tokenizer.ggml.token_type")?
+        } else {
+            Vec::new()
+        },
+        scores: if metadata.contains("tokenizer.ggml.scores") {
+            metadata.f32s("tokenizer.ggml.scores")?
+        } else {
+            Vec::new()
+        },
+        bos_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
+        eos_id: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?,
+        unknown_id: metadata.find::<u32>("tokenizer.ggml.unknown_token_id")?,
+        padding_id: metadata.find::<u32>("tokenizer.ggml.padding_token_id")?,
+        add_bos: metadata.find::<bool>("tokenizer.ggml.add_bos_token")?,
+        add_space_prefix: metadata.find::<bool>("tokenizer.ggml.add_space_prefix")?,
+    })
 }
 
 fn distinct(mut ids: Vec<u32>) -> Vec<u32> {

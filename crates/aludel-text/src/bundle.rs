@@ -104,6 +104,24 @@ impl TextBundle {
         Ok(TextBundle { tokenizer, special, chat_template, config: Map::new(), special_map: Map::new() })
     }
 
+    /// The vocabulary for a GGUF file of a model with so many rows; `origin` names the model in messages.
+    ///
+    /// # Errors
+    /// [`Error::NotForGguf`] for a tokenizer that llama.cpp has no counterpart of, [`Error::Tokenize`].
+    pub fn to_gguf(&self, rows: usize, origin: &str) -> Result<GgufVocabulary, Error> {
+        let vocabulary = GgufVocabulary::of(&self.tokenizer, rows, origin)?;
+        let id = |token: &Option<String>| token.as_deref().and_then(|token| self.tokenizer.token_to_id(token));
+        let special = &self.special;
+        Ok(GgufVocabulary {
+            bos_id: id(&special.bos),
+            eos_id: id(&special.eos),
+            unknown_id: id(&special.unk).or(vocabulary.unknown_id),
+            padding_id: id(&special.pad),
+            add_bos: Some(special.add_bos),
+            ..vocabulary
+        })
+    }
+
     /// The compiled chat template; `origin` names the model in a message.
     ///
     /// # Errors

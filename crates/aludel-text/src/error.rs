@@ -76,6 +76,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A tokenizer that a GGUF file cannot hold.
+    #[error(
+        "{origin}: a GGUF file cannot hold this tokenizer: {reason}; keep the model's Hugging Face folder, which vLLM and transformers load"
+    )]
+    NotForGguf {
+        /// The model.
+        origin: String,
+        /// What there is no counterpart of.
+        reason: String,
+    },
+
     /// The tokenizer refused a text or an id.
     #[error("the tokenizer failed on {what}: {reason}")]
     Tokenize {

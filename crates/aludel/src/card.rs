@@ -178,7 +178,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// The licence that the student's own files name.
-fn licence(student: &Path) -> Option<String> {
+pub(crate) fn licence(student: &Path) -> Option<String> {
     let named = if student.is_dir() {
         let card = aludel_files::read_to_string(student.join(FILE_NAME), aludel_files::SMALL).ok()?;
         let front = card.strip_prefix("---\n")?.split_once("\n---")?.0.to_owned();

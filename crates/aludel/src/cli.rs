@@ -16,6 +16,7 @@ use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::eval::EvalArgs;
+use crate::commands::export::ExportArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
@@ -72,6 +73,9 @@ pub(crate) enum Command {
 
     /// Merge an adapter into its base model
     Merge(MergeArgs),
+
+    /// Export a model as a GGUF file for llama.cpp and Ollama
+    Export(Box<ExportArgs>),
 
     /// Score a model on tasks, or compute its loss on a data file
     Eval(Box<EvalArgs>),

@@ -98,6 +98,7 @@ fn may_take_long(command: &Command) -> bool {
         | Command::Eval(_)
         | Command::Demo(_)
         | Command::Merge(_)
+        | Command::Export(_)
         | Command::Tasks(_)
         | Command::Cache(_)
         | Command::Inspect(_)
@@ -122,6 +123,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Serve(args) => commands::serve::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
+        Command::Export(args) => commands::export::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),
         Command::Cache(args) => commands::cache::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),

@@ -148,6 +148,11 @@ pub(crate) fn after_merging(merged: &Path) -> String {
     format!("aludel chat --model {}", shell_quoted(merged))
 }
 
+/// After exporting: a conversation with the written file.
+pub(crate) fn after_exporting(file: &Path) -> String {
+    format!("aludel chat --model {}", shell_quoted(file))
+}
+
 /// After merging: what else runs the model.
 pub(crate) fn other_runtimes(merged: &Path) -> String {
     let (typed, text) = (shell_quoted(merged), python_quoted(merged));

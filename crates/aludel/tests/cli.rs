@@ -81,6 +81,7 @@ fn help_fits_a_terminal_of_80_columns() {
         "curate",
         "train",
         "merge",
+        "export",
         "eval",
         "compare",
         "chat",
@@ -185,7 +186,7 @@ fn wrong_usage_ends_with_2() {
     let workshop = Workshop::new();
     assert_snapshot!("usage_nothing", workshop.run(&[]));
     assert_snapshot!("usage_unknown_command", workshop.run(&["inspekt"]));
-    assert_snapshot!("usage_foreign_command", workshop.run(&["export", "--format", "gguf"]));
+    assert_snapshot!("usage_foreign_command", workshop.run(&["convert", "--format", "gguf"]));
     assert_snapshot!("usage_loss_forgotten", workshop.run(&["eval", "--model", "m", "--data", "rows.jsonl"]));
     assert_snapshot!("usage_negative", workshop.run(&["tasks", "make", "dice", "--count", "-5", "--output", "o"]));
     assert_snapshot!(

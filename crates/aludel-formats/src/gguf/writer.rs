@@ -56,21 +56,37 @@ impl Writer {
         path: &Path,
         mut bytes_of: impl FnMut(&TensorSpec) -> Result<Cow<'b, [u8]>, E>,
     ) -> Result<(), E> {
+        self.write_in_parts(path, |tensor, put| put(&bytes_of(tensor)?).map_err(E::from))
+    }
+
+    /// As [`Writer::write`] for tensors that are made part by part: `put_tensor` gives the bytes of a tensor, in order, to the function
+    /// that it gets.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_in_parts<E: From<Error>>(
+        &self,
+        path: &Path,
+        mut put_tensor: impl FnMut(&TensorSpec, &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let (header, lengths) = self.header(path)?;
         atomic::write_file(path, |output| {
             output.put(&header)?;
             for (tensor, length) in self.tensors.iter().zip(lengths) {
-                let bytes = bytes_of(tensor)?;
-                if bytes.len() != length {
+                let mut found = 0;
+                put_tensor(tensor, &mut |bytes| {
+                    found += bytes.len();
+                    output.put(bytes)
+                })?;
+                if found != length {
                     return Err(Error::ByteCount {
                         path: path.to_owned(),
                         tensor: tensor.name.clone(),
                         wanted_bytes: length as u64,
-                        found_bytes: bytes.len() as u64,
+                        found_bytes: found as u64,
                     }
                     .into());
                 }
-                output.put(&bytes)?;
                 output.put(&PADDING[..padding_bytes(length)])?;
             }
             Ok(())

@@ -1,11 +1,14 @@
-//! The block codecs of ggml: decode the bytes of a stored tensor to `f32`, and encode `f32` in the three plain formats.
+//! The block codecs of ggml: decode the bytes of a stored tensor to `f32`, and encode `f32`, in the three plain formats here and in blocks
+//! in `encode`.
 //! Bytes and type ids come from the format readers; packing a decoded tile into the layout of a matrix kernel is left
 //! to the linear layer.
 
 mod codes;
+mod encode;
 pub(crate) mod nf4;
 
 pub(crate) use codes::{CODES, Coded, codes, has_codes, has_whole_scales};
+pub use encode::{encode, is_encoded};
 
 use half::{bf16, f16};
 

@@ -1,5 +1,5 @@
 //! What distinguishes one model from another: sizes, rotary settings and special tokens, read from a Hugging Face
-//! `config.json` (`hf`) or from GGUF metadata (`gguf`). `family` says what families fix, `keys` has the rule for every key that is
+//! `config.json` (`hf`) or from GGUF metadata (`gguf`, which `to_gguf` writes). `family` says what families fix, `keys` has the rule for every key that is
 //! not read, `rope` the rotary frequencies. A family is a set of values here, never a second decoder.
 
 mod family;
@@ -8,6 +8,7 @@ mod hf;
 mod hf_rope;
 mod keys;
 mod rope;
+mod to_gguf;
 mod window;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::module::{MODULES, Module};
 pub use family::Family;
 pub use hf::ids;
 pub use rope::RopeScaling;
+pub use to_gguf::GgufConfig;
 pub use window::LayerType;
 
 /// The sizes and constants of a decoder-only transformer.

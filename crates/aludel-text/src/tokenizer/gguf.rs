@@ -1,5 +1,5 @@
 //! Converts the vocabulary of a GGUF file to a tokenizer.json, from which everything else follows, so that what is
-//! loaded and what is exported are the same. Reading the GGUF itself is left to the caller.
+//! loaded and what is exported are the same. Reading the GGUF itself is left to the caller, the way back to `to_gguf`.
 
 use std::collections::HashMap;
 
@@ -38,12 +38,12 @@ pub struct GgufVocabulary {
     pub add_space_prefix: Option<bool>,
 }
 
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
-const BYTE: i32 = 6;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+pub(super) const BYTE: i32 = 6;
 
 impl GgufVocabulary {
     /// Builds the tokenizer. Trailing unused tokens (padding of the embedding) are left out, as in the model's own

@@ -12,6 +12,7 @@ mod regexes;
 mod roundtrip;
 mod steps;
 mod stream;
+mod to_gguf;
 mod validate;
 
 use std::collections::{HashMap, HashSet};

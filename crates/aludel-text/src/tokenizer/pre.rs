@@ -32,6 +32,15 @@ impl PreTokenizer {
         })
     }
 
+    /// The first name of what splits by these expressions, in this way.
+    pub(super) fn name_of(expressions: &[String], ignore_merges: bool, composes_unicode: bool) -> Option<&'static str> {
+        let is_it = |family: &PreTokenizer| {
+            family.expressions == expressions
+                && (family.ignore_merges, family.composes_unicode) == (ignore_merges, composes_unicode)
+        };
+        FAMILIES.iter().find(|(_, family)| is_it(family)).and_then(|(names, _)| names.first().copied())
+    }
+
     /// The `pre_tokenizer` of a tokenizer.json.
     pub(super) fn to_json(self) -> Value {
         let mut steps: Vec<Value> = self
@@ -48,8 +57,8 @@ impl PreTokenizer {
 
 /// Also the expression of a byte-level step that splits.
 pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str =
+pub(super) const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;

@@ -19,14 +19,13 @@ const COMMANDS: Answers = &[
     ),
     (&["run", "ask", "complete", "completion", "prompt", "talk", "cli"], "`aludel chat` answers questions"),
     (
-        &["export", "convert", "save", "fuse", "merge-lora", "merge_lora", "to-gguf", "gguf"],
-        "`aludel merge` writes a Hugging Face model folder, and `aludel trace export` the traces of a store; GGUF files are not written, but \
-         llama.cpp's convert_hf_to_gguf.py makes one of that folder",
+        &["convert", "save", "fuse", "merge-lora", "merge_lora", "to-gguf", "gguf"],
+        "`aludel merge` writes a Hugging Face model folder, `aludel export` a GGUF file, and `aludel trace export` the traces of a store",
     ),
     (
         &["quantize", "quantise", "quantization", "quant"],
-        "no quantised files are written: llama.cpp's convert_hf_to_gguf.py and llama-quantize make them of the folder that `aludel merge` writes; \
-         `aludel train --quantize nf4` trains on weights that are quantised when they are loaded",
+        "`aludel export --type q4_k_m` writes a quantised GGUF file; `aludel train --quantize nf4` trains on weights that are quantised when \
+         they are loaded",
     ),
     (
         &["server", "api", "webui", "webchat", "deploy", "launch"],

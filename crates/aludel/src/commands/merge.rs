@@ -136,10 +136,10 @@ Examples:
 
 Other tools that load the folder, each with the commands of its documentation:
   vllm serve merged
-  python llama.cpp/convert_hf_to_gguf.py merged --outfile merged.gguf --outtype bf16
+  aludel export --model merged --type q8_0 --output merged.gguf
   llama-server -m merged.gguf --port 8080
-  echo \"FROM ./merged\" > Modelfile
-  ollama create my-student && ollama run my-student
+  aludel export --model merged --type q4_k_m --format ollama --output ollama
+  ollama create my-student -f ollama/Modelfile && ollama run my-student
 
 In Python, transformers' AutoModelForCausalLM.from_pretrained(\"merged\") loads it, and
 AutoTokenizer.from_pretrained(\"merged\") its tokenizer and chat template.";

@@ -10,6 +10,7 @@ pub(crate) mod curate;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+pub(crate) mod export;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;

@@ -54,6 +54,8 @@ pub(crate) enum WorkKind {
     Writing,
     /// Adapter and base become one model.
     Merging,
+    /// A written file and the model that it was made from.
+    Comparing,
     /// Passes that are timed.
     Measuring,
     /// Passes of a teacher whose distributions are stored.
@@ -82,6 +84,7 @@ impl WorkKind {
             WorkKind::Judging => "judging",
             WorkKind::Writing => "writing",
             WorkKind::Merging => "merging",
+            WorkKind::Comparing => "comparing",
             WorkKind::Measuring => "measuring",
             WorkKind::Asking => "asking the teacher",
         }

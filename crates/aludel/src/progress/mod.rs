@@ -185,6 +185,16 @@ impl Progress {
         self.reach_of(WorkKind::Merging, done as f64, total as f64, Position::of_weights(done, total));
     }
 
+    /// So many weights of a kind of work are done.
+    pub(crate) fn weights(&self, kind: WorkKind, done: u64, total: u64) {
+        self.reach_of(kind, done as f64, total as f64, Position::of_weights(done, total));
+    }
+
+    /// So many tokens of a kind of work are done.
+    pub(crate) fn tokens(&self, kind: WorkKind, done: u64, total: u64) {
+        self.reach_of(kind, done as f64, total as f64, Position::of(done, total, "tokens"));
+    }
+
     /// A model is loaded so far.
     pub(crate) fn loading(&self, done: u64, total: u64) {
         self.reach_of(WorkKind::Loading, done as f64, total as f64, Position::of_weights(done, total));
