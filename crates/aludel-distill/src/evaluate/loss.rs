@@ -99,6 +99,8 @@ pub(super) fn evaluate_rows(
     let mut learner = Learner::load(&student, &added, &recipe, None)?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
+    learner.check_rows(&mut rows.iter().map(|row| Ok(row.clone())))?;
+    learner.reach(max_length);
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
     let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
     let mut watch = || tell(0, rows.len());
@@ -123,7 +125,7 @@ pub(super) fn evaluate_rows(
 /// The rows, and counts of the excluded ones.
 fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Vec<TokenRow>, Loss)> {
     let preparer = Preparer::new(student, recipe);
-    let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
+    let mut records = dataset::open(&recipe.data.files, &recipe.row_options())?;
     let (mut rows, mut found) = (Vec::new(), Loss { max_length, ..Loss::default() });
     for (example, record) in records.by_ref().enumerate() {
         let record = record?;
@@ -141,7 +143,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
         for row in encoded {
             match row {
                 EncodedRow::Kept { ids, .. } if ids.len() > max_length => found.too_long += 1,
-                EncodedRow::Kept { ids, mut weights, truncated, .. } => {
+                EncodedRow::Kept { ids, mut weights, context, truncated, .. } => {
                     // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
                     weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
                     found.truncated += usize::from(truncated);
@@ -154,7 +156,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
                         file_index: record.provenance.file_index,
                         line: record.provenance.line,
                     };
-                    rows.push(TokenRow { ids, weights, info });
+                    rows.push(TokenRow { ids, weights, context, info });
                 }
                 EncodedRow::Dropped(DropReason::Unsupervised) => found.unsupervised += 1,
             }

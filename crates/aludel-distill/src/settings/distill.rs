@@ -35,6 +35,13 @@ pub struct DistillSettings {
     /// An adapter of the teacher, in PEFT's layout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher_adapter: Option<PathBuf>,
+    /// A system prompt that the teacher alone sees, before that of the row if it has one (prompt distillation).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_system: Option<String>,
+    /// A column whose text the teacher alone sees, such as hints or the reference answer, at the end of the user's message before the
+    /// first answer that is learnt. Rows in which it is null or empty show no more than the student sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_context_column: Option<String>,
     /// Precision of the teacher's matrix products.
     pub teacher_dtype: Dtype,
     /// How the teacher's linear weights are held in memory.
@@ -53,6 +60,15 @@ pub struct DistillSettings {
     pub beta: f64,
     /// The teacher's share α in the mixture of "skew_kl": KL(p ‖ α·p + (1 − α)·q).
     pub alpha: f64,
+}
+
+/// What a teacher sees of a row that the student does not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeacherContext {
+    /// A system prompt.
+    pub system: Option<String>,
+    /// A column of the data.
+    pub column: Option<String>,
 }
 
 /// The factor of each term in the loss; without effect for terms that are not in `kind`.
@@ -132,6 +148,8 @@ impl Default for DistillSettings {
             cache: None,
             cache_target: CacheTarget::Auto,
             teacher_adapter: None,
+            teacher_system: None,
+            teacher_context_column: None,
             teacher_dtype: Dtype::Auto,
             teacher_quantize: Quantize::None,
             teacher_tokens_per_pass: 1024,
@@ -234,6 +252,14 @@ impl DistillSettings {
             &self.cache,
             "distill.teacher names a model that is asked as the student learns, and a cache takes its place",
             "one of both: --set distill.cache= leaves the cache out, --set distill.teacher= the teacher",
+        );
+        let column = self.teacher_context_column.as_deref();
+        check.that(
+            column.is_none_or(|column| !column.trim().is_empty()),
+            "teacher_context_column",
+            column,
+            "it names no column",
+            "the name of a column of the data",
         );
         check.that(
             self.teacher_dtype != Dtype::File,
