@@ -224,6 +224,12 @@ fn what_does_not_fit_is_refused() {
     train(&["--set", "distill.cache=cache", "--set", "distill.weights.logits=0"], &["distill.weights", "above 0"]);
     refused(&cache_args("cache", &["--top-k", "9"]), &["another --top-k"]);
     refused(&cache_args("none", &["--top-k", "0"]), &["nothing would be stored"]);
+    refused(&cache_args("wide", &["--top-k", "256", "--set", "distill.teacher_context_column=x"]), &["no column `x`"]);
+    refused(&cache_args("wide", &["--top-k", "1000"]), &["--top-k"]);
+    refused(&cache_args("shouted", &["--top-k", "8", "--set", "train.max_length=1"]), &["exit code"]);
+    for folder in ["wide", "shouted"] {
+        assert!(!workshop.path(folder).join("rows").exists(), "{folder} keeps the rows of a refused cache");
+    }
     refused(&["eval", "--kl-to", "teacher", "--model", "student"], &["--data"]);
     refused(&cache_args("taught", &["--top-k", "8"]), &["training run", "--output-dir"]);
     // Other rows than those of the cache.

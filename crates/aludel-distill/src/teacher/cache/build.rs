@@ -101,7 +101,6 @@ fn build_shards(
     folder: &Path,
     observe: &(dyn Fn(CacheEvent) -> ControlFlow<()> + Sync),
 ) -> Result<CacheSummary> {
-    let began = Instant::now();
     let mut student = Student::open(recipe.student_model()?)?;
     student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     // Looked at before it is locked: in a folder of somebody else's not even a lock is made.
@@ -111,15 +110,31 @@ fn build_shards(
     }
     let _lock = FolderLock::acquire(folder)?;
     atomic::recover(folder);
+    let built = build_locked(&student, recipe, options, folder, observe);
+    if built.as_ref().is_err_and(|error| !error.is_stop()) && CacheFile::find(folder)?.is_none() {
+        // A cache that is refused leaves nothing behind; rows that were only stopped are found again.
+        let _ = std::fs::remove_dir_all(folder.join(ROWS_FOLDER_NAME));
+    }
+    built
+}
+
+fn build_locked(
+    student: &Student,
+    recipe: &Recipe,
+    options: CacheOptions,
+    folder: &Path,
+    observe: &(dyn Fn(CacheEvent) -> ControlFlow<()> + Sync),
+) -> Result<CacheSummary> {
+    let began = Instant::now();
     let stopped = |told: ControlFlow<()>| if told.is_break() { Err(Error::Stopped) } else { Ok(()) };
     stopped(observe(CacheEvent::Hashing))?;
-    let keys = RowKeys::new(&student, recipe, &|_| observe(CacheEvent::Hashing))?;
+    let keys = RowKeys::new(student, recipe, &|_| observe(CacheEvent::Hashing))?;
     let fingerprint = teacher_fingerprint(recipe, &|| observe(CacheEvent::Hashing))?;
     stopped(observe(CacheEvent::CheckingTeacher))?;
-    let mut pair_notes = preflight::check_texts(&student, recipe)?;
+    let mut pair_notes = preflight::check_texts(student, recipe)?;
     let watch = || observe(CacheEvent::Tokenising);
-    let rows = tokenise(&student, recipe, &keys, &folder.join(ROWS_FOLDER_NAME), &mut |_| {}, &watch)?;
-    let longest = longest_row(recipe, &student)?;
+    let rows = tokenise(student, recipe, &keys, &folder.join(ROWS_FOLDER_NAME), &mut |_| {}, &watch)?;
+    let longest = longest_row(recipe, student)?;
     let (wanted, too_long) = wanted_rows(&rows, longest)?;
     let cut = cut(&wanted);
 
@@ -127,7 +142,7 @@ fn build_shards(
     let loading = |_, _| observe(CacheEvent::Loading);
     let longest = rows.lengths().iter().map(|&length| length as usize).filter(|&length| length <= longest).max();
     let mut teacher =
-        OnlineTeacher::load(&mut ctx, &student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
+        OnlineTeacher::load(&mut ctx, student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
     if options.top_k > teacher.vocab() {
         let problem = Problem::new(
             "--top-k",
@@ -144,7 +159,7 @@ fn build_shards(
         teacher: recipe.distill.teacher_model()?.to_owned(),
         teacher_fingerprint: fingerprint,
         tokenizer: student.text.tokenizer.fingerprint()?,
-        rows_key: keys.cache(&student, recipe).to_string(),
+        rows_key: keys.cache(student, recipe).to_string(),
         layout,
         temperature: recipe.distill.temperature,
         teacher_context: TeacherContextKey::of(&recipe.distill),
@@ -159,7 +174,7 @@ fn build_shards(
     teacher.reach(&mut ctx, longest.unwrap_or(1));
     let of_rows = RowsToCheck { count: wanted.len(), read: &read };
     let mut checking = || observe(CacheEvent::CheckingTeacher);
-    pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, &student, recipe, of_rows, &mut checking)?);
+    pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, student, recipe, of_rows, &mut checking)?);
     let file = claim(folder, file)?;
 
     let mut build = Builder {
