@@ -146,14 +146,14 @@ fn nothing_is_learnt_of_oneself() {
 fn log_probs(ctx: &mut Context, decoder: &Decoder, adapter: &Adapter, ids: &[u32]) -> Vec<Vec<f64>> {
     let mut pass = PackedBatch::default();
     pass.push(0, ids);
-    let mut run = |ctx: &mut Context| {
+    let run = |ctx: &mut Context| {
         let active = Some(Active { adapter, dropout: None });
         let forward = decoder.forward(ctx, &pass, Attention::Rows, active, None);
         let logits = ctx.alloc(Region::Io, ids.len(), decoder.vocab_size(Some(adapter)));
         decoder.logits(ctx, forward.hidden, Some(adapter), logits);
         logits
     };
-    ctx.plan(&mut run);
+    ctx.plan(run);
     ctx.reset();
     let logits = run(ctx);
     let columns = logits.cols();
