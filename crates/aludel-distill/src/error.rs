@@ -72,6 +72,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// A row that is too long for the teacher with what it sees beside the student.
+    #[error(
+        "a row has {tokens} tokens with what the teacher alone sees of it, and the teacher reads {limit}; shorten distill.teacher_system or the \
+         texts of distill.teacher_context_column, or set train.max_length lower"
+    )]
+    TeacherContext {
+        /// Tokens of the teacher's row.
+        tokens: usize,
+        /// The teacher's positions.
+        limit: usize,
+    },
+
     /// Rows longer than the teacher can read.
     #[error(
         "{path}: the teacher reads at most {limit} tokens, and train.max_length = {max_length}; set train.max_length to {limit}, or \

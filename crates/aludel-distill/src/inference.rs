@@ -22,6 +22,16 @@ use crate::merge::adapter_text;
 use crate::settings::{StudentSettings, TemplateInputs};
 use crate::training_facts::refuse_merged;
 
+/// Templates add some tokens to a prompt, which otherwise has no more of them than bytes.
+pub(crate) const TEMPLATE_TOKENS: usize = 2048;
+/// Prompt tokens of one pass.
+const TOKENS_PER_PASS: usize = 512;
+/// What keys and values of all sequences may take, unless one sequence needs more.
+const CACHE_BYTES: usize = 2 << 30;
+/// Sequences at once, where memory allows; more of them gain little.
+const MOST_SEQUENCES: usize = 64;
+const LEAST_SEQUENCES: usize = 8;
+
 /// A model, loaded.
 pub(crate) struct LoadedModel {
     pub(crate) ctx: Context,
@@ -81,6 +91,23 @@ impl LoadedModel {
     pub(crate) fn engine(&mut self, context_tokens: usize, tokens_per_pass: usize) -> Engine {
         let (decoder, adapter) = (Arc::clone(&self.decoder), self.adapter.clone());
         Engine::new(&mut self.ctx, decoder, adapter, context_tokens, tokens_per_pass)
+    }
+
+    /// An engine for many sequences at once with answers of up to `max_new_tokens`, and how many: `wanted`, or as many as the cache has
+    /// room for, but no more than `most`.
+    pub(crate) fn batch_engine(
+        &mut self,
+        max_new_tokens: usize,
+        wanted: Option<usize>,
+        most: usize,
+    ) -> (usize, Engine) {
+        let room = cache_tokens(&self.decoder, CACHE_BYTES);
+        // A prompt is mostly a small part of its sequence, and few answers are as long as they may be.
+        let sequence = self.decoder.max_positions().min(max_new_tokens.saturating_add(TEMPLATE_TOKENS));
+        let fitting = || (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES);
+        let sequences = wanted.unwrap_or_else(fitting).min(most).max(1);
+        let context = room.min(sequences * sequence).max(self.decoder.max_positions());
+        (sequences, self.engine(context, TOKENS_PER_PASS.max(sequences)))
     }
 
     /// The prompt of a conversation that the model is to continue.

@@ -186,7 +186,7 @@ impl Learner {
     ///
     /// # Errors
     /// Those of reading them, and what is missing for one.
-    pub fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+    pub fn check_rows(&mut self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         self.objective.check_rows(rows)
     }
 

@@ -137,7 +137,7 @@ mod tests {
         let info =
             RowInfo { tokens, supervised: tokens - 1, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };
         let ids = (0..tokens).map(|i| (i * 37 + 5) % 160).collect();
-        let row = TokenRow { ids, weights: vec![weight; tokens as usize], info };
+        let row = TokenRow { ids, weights: vec![weight; tokens as usize], context: Vec::new(), info };
         learner.zero_gradients();
         learner.accumulate(&[(0, row)], None).unwrap();
         learner.step(&optim::Step { learning_rate: 1e-3, number, ..optim::Step::default() });

@@ -16,6 +16,7 @@ pub mod inference;
 mod init_adapter;
 pub mod learner;
 mod learning_checks;
+pub mod local_teacher;
 pub mod lr_schedule;
 pub mod memory;
 pub mod merge;

@@ -2,6 +2,7 @@
 //! `aludel inspect` share.
 
 mod key;
+mod teacher_context;
 
 use std::borrow::Cow;
 
@@ -11,7 +12,7 @@ use aludel_model::student::Student;
 use aludel_text::{EncodeOptions, Encoded, Message, Part, PreflightOptions, Role, encode, encode_text, preflight};
 
 use crate::error::Result;
-use crate::settings::{LongRows, Recipe};
+use crate::settings::{LongRows, Recipe, TeacherContext};
 
 /// An encoded row and how it is handled.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Prepared {
     pub encoded: Option<Encoded>,
     /// Whether and how it is trained on.
     pub fate: RowStatus,
+    /// What a teacher reads in place of the tokens before the first supervised one; empty where it reads the same.
+    pub context: Vec<u32>,
 }
 
 /// Whether a row is trained on, and if not, why.
@@ -59,6 +62,10 @@ impl RowStatus {
 }
 
 impl Prepared {
+    fn refused(reason: String) -> Prepared {
+        Prepared { encoded: None, fate: RowStatus::Refused(reason), context: Vec::new() }
+    }
+
     /// Tokens of the row before any cut.
     pub fn tokens(&self) -> usize {
         self.encoded.as_ref().map_or(0, Encoded::len)
@@ -94,6 +101,7 @@ pub struct Preparer<'a> {
     /// Where rows are cut, if they are.
     cut_at: Option<usize>,
     long_rows: LongRows,
+    context: Option<TeacherContext>,
 }
 
 impl<'a> Preparer<'a> {
@@ -102,7 +110,8 @@ impl<'a> Preparer<'a> {
     pub fn new(student: &'a Student, recipe: &Recipe) -> Preparer<'a> {
         let preflight = recipe.preflight_options();
         let cut_at = preflight.max_length;
-        Preparer { student, encode: recipe.encode_options(), preflight, cut_at, long_rows: recipe.data.long_rows }
+        let (encode, long_rows) = (recipe.encode_options(), recipe.data.long_rows);
+        Preparer { student, encode, preflight, cut_at, long_rows, context: recipe.distill.teacher_context() }
     }
 
     /// The rows of a record; a conversation may make several.
@@ -122,7 +131,7 @@ impl<'a> Preparer<'a> {
                      else"
                 ),
             };
-            return Ok(vec![Prepared { encoded: None, fate: RowStatus::Refused(reason) }]);
+            return Ok(vec![Prepared::refused(reason)]);
         }
         let tokenizer = &self.student.text.tokenizer;
         let messages = match &record.content {
@@ -135,7 +144,7 @@ impl<'a> Preparer<'a> {
             let reason = "an earlier answer's reasoning is never closed, and the student would learn to end it there; give that turn \
                           weight 0, or take it out"
                 .to_owned();
-            return Ok(vec![Prepared { encoded: None, fate: RowStatus::Refused(reason) }]);
+            return Ok(vec![Prepared::refused(reason)]);
         }
         let encoded = match &record.content {
             Content::Messages(_) => encode(self.student.chat_template()?, tokenizer, &messages, &self.encode),
@@ -146,19 +155,27 @@ impl<'a> Preparer<'a> {
         };
         Ok(match encoded {
             Ok(mut rows) => {
+                let contexts = match &self.context {
+                    Some(context) => context.tokens(self.student, &self.encode, record, &messages, &rows),
+                    None => Ok(vec![Vec::new(); rows.len()]),
+                };
+                let contexts = match contexts {
+                    Ok(contexts) => contexts,
+                    Err(reason) => return Ok(vec![Prepared::refused(reason)]),
+                };
                 rows.iter_mut().flat_map(|row| &mut row.weights).for_each(|weight| *weight *= record.weight);
                 let last = rows.len().saturating_sub(1);
                 // Only the end of the record was cut off, and it is in its last row.
                 let end = |number: usize, row: &Encoded| {
                     if record.flaw.is_some() && number == last { end_of_cut(row, &messages) } else { row.len() }
                 };
-                let fates = rows.into_iter().enumerate().map(|(number, row)| {
+                let fates = rows.into_iter().zip(contexts).enumerate().map(|(number, (row, context))| {
                     let end = end(number, &row);
-                    Prepared { fate: self.fate(&row, &messages, end), encoded: Some(row) }
+                    Prepared { fate: self.fate(&row, &messages, end), encoded: Some(row), context }
                 });
                 fates.collect()
             }
-            Err(reason) => vec![Prepared { encoded: None, fate: RowStatus::Refused(self.reason(&reason)) }],
+            Err(reason) => vec![Prepared::refused(self.reason(&reason))],
         })
     }
 
@@ -220,13 +237,13 @@ fn end_of_cut(row: &Encoded, messages: &[Message]) -> usize {
 }
 
 fn cached(row: Prepared) -> Result<EncodedRow, String> {
-    let left = row.tokens_left();
+    let (left, context) = (row.tokens_left(), row.context);
     let kept = |encoded: Encoded, truncated| {
         let Encoded { mut ids, mut weights, parts, .. } = encoded;
         ids.truncate(left);
         weights.truncate(left);
         let reasoning = parts.iter().zip(&weights).any(|(part, weight)| *part == Part::Reasoning && *weight > 0.0);
-        EncodedRow::Kept { ids, weights, truncated, reasoning }
+        EncodedRow::Kept { ids, weights, context, truncated, reasoning }
     };
     match (row.fate, row.encoded) {
         (RowStatus::Refused(reason), _) => Err(reason),

@@ -29,7 +29,7 @@ impl RowKeys {
     /// # Errors
     /// Data files that are missing, unreadable or of another kind; [`aludel_data::Error::Stopped`] where `watch` broke off.
     pub fn new(student: &Student, recipe: &Recipe, watch: &dyn Fn(u64) -> ControlFlow<()>) -> Result<RowKeys> {
-        let (files, reading) = (recipe.data.all_files(), recipe.data.read_options());
+        let (files, reading) = (recipe.data.all_files(), recipe.row_options());
         // Checks each file first, so that a wrong kind of file is reported before gigabytes are hashed.
         dataset::open(&files, &reading)?;
         Ok(RowKeys {

@@ -91,6 +91,10 @@ pub struct SupervisedBatch {
     pub weights: Vec<f32>,
     /// Whether the student wrote the answers: nothing is to be imitated in them, only judged.
     pub is_own: bool,
+    /// What a teacher reads of each row in place of the tokens before its first supervised one, end to end.
+    contexts: Vec<u32>,
+    /// Where those of each row are; empty where the teacher reads the same.
+    context_of: Vec<Range<usize>>,
     /// The loss of each, term by term, as the pass found it.
     pub(crate) losses: Vec<f32>,
 }
@@ -103,7 +107,11 @@ impl SupervisedBatch {
         self.targets.clear();
         self.weights.clear();
         self.is_own = false;
+        self.contexts.clear();
+        self.context_of.clear();
         for (number, row) in rows {
+            self.context_of.push(self.contexts.len()..self.contexts.len() + row.context.len());
+            self.contexts.extend_from_slice(&row.context);
             let start = self.pass.len() as u32;
             self.pass.push(*number, &row.ids);
             for (t, (&id, &weight)) in row.ids.iter().zip(&row.weights).enumerate().skip(1) {
@@ -126,13 +134,23 @@ impl SupervisedBatch {
             file_index: 0,
             line: 0,
         };
-        self.fill(&[(0, TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], info })]);
+        self.fill(&[(0, TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], context: Vec::new(), info })]);
     }
 
     /// Which of `chosen` lie in some tokens of the pass.
     pub(crate) fn chosen_in(&self, tokens: &Range<usize>) -> Range<usize> {
         let first = |end: usize| self.chosen.partition_point(|&place| (place as usize) < end);
         first(tokens.start)..first(tokens.end)
+    }
+
+    /// A row of the pass, by its place among them, as a teacher reads it: its own tokens before the answer, which may be none, and the
+    /// place of the pass from which on it reads the student's.
+    pub(crate) fn teacher_row(&self, row: usize) -> (&[u32], usize) {
+        let tokens = &self.pass.rows[row];
+        // A batch that a caller put together has no contexts.
+        let context = self.context_of.get(row).map_or(&[][..], |place| &self.contexts[place.clone()]);
+        let first = self.chosen.get(self.chosen_in(tokens).start).map_or(tokens.start, |&chosen| chosen as usize + 1);
+        (context, if context.is_empty() { tokens.start } else { first })
     }
 
     /// The summed loss of each row of the pass, all terms together, and its supervised tokens.

@@ -223,7 +223,8 @@ mod tests {
             file_index: 0,
             line: 0,
         };
-        let row = TokenRow { ids: vec![7, 1, 7, 2, 7], weights: vec![0.0, 0.0, 1.0, 1.0, 0.0], info };
+        let row =
+            TokenRow { ids: vec![7, 1, 7, 2, 7], weights: vec![0.0, 0.0, 1.0, 1.0, 0.0], context: Vec::new(), info };
         assert_eq!(places(&row, &HashSet::from([7])), [1]);
         assert_eq!(places(&row, &HashSet::from([2, 7])), [1, 2]);
     }

@@ -12,8 +12,10 @@ use aludel_distill::supervision::LossTerm;
 use aludel_distill::teacher::OnlineTeacher;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::loss::divergence::{Divergence, DivergenceArgs, Softmax};
-use aludel_kernels::{Context, optim};
-use learning::{load, load_adapter, row};
+use aludel_kernels::{Context, Region, optim};
+use aludel_model::adapter::Adapter;
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch};
+use learning::{load, load_adapter, row, tokens};
 
 /// Tokens that the small models share.
 const VOCAB: usize = 160;
@@ -138,4 +140,95 @@ fn nothing_is_learnt_of_oneself() {
     learner.ctx.write(learner.adapter.parameters(), &doubled);
     let (loss, gradient) = gradient(&mut learner, &[rows()]);
     assert!(loss.abs() < 1e-6 && gradient.iter().all(|x| x.abs() < 1e-5), "{loss}");
+}
+
+/// ln softmax of a model's logits over the shared tokens after each token of a row that it reads alone.
+fn log_probs(ctx: &mut Context, decoder: &Decoder, adapter: &Adapter, ids: &[u32]) -> Vec<Vec<f64>> {
+    let mut pass = PackedBatch::default();
+    pass.push(0, ids);
+    let run = |ctx: &mut Context| {
+        let active = Some(Active { adapter, dropout: None });
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, active, None);
+        let logits = ctx.alloc(Region::Io, ids.len(), decoder.vocab_size(Some(adapter)));
+        decoder.logits(ctx, forward.hidden, Some(adapter), logits);
+        logits
+    };
+    ctx.plan(run);
+    ctx.reset();
+    let logits = run(ctx);
+    let columns = logits.cols();
+    let rows = ctx.download(logits);
+    let normalised = rows.chunks_exact(columns).map(|row| {
+        let shared: Vec<f64> = row[..VOCAB].iter().map(|&x| f64::from(x)).collect();
+        let most = shared.iter().copied().fold(f64::MIN, f64::max);
+        let sum = most + shared.iter().map(|x| (x - most).exp()).sum::<f64>().ln();
+        shared.iter().map(|x| x - sum).collect()
+    });
+    normalised.collect()
+}
+
+/// A teacher that sees more than the student before the answer: the distributions that are compared are those of each model on its own
+/// row, computed here one row at a time.
+#[test]
+fn a_teacher_with_a_context_is_compared_at_the_tokens_of_the_answer() {
+    let lengths = [(7, 5), (20, 0), (3, 1), (31, 150), (12, 2), (9, 40)];
+    let rows: Vec<(u32, TokenRow)> = lengths
+        .iter()
+        .enumerate()
+        .map(|(number, &(length, context))| {
+            let (number, row) = row(number as u32, length);
+            (number, TokenRow { context: tokens(90 + number, context), ..row })
+        })
+        .collect();
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, "tied", Precision::F32);
+    let taught = load_adapter(&mut ctx, &decoder, "tied", "all_linear");
+    let own = load_adapter(&mut ctx, &decoder, "tied", "all_linear");
+    let halved: Vec<f32> = ctx.download(own.parameters()).iter().map(|x| x * 0.5).collect();
+    ctx.write(own.parameters(), &halved);
+    let expected: Vec<f64> = rows
+        .iter()
+        .map(|(_, row)| {
+            let first = row.weights.iter().position(|&weight| weight > 0.0).unwrap();
+            let (seen, before) = match row.context.is_empty() {
+                true => (row.ids.clone(), first),
+                false => ([&row.context[..], &row.ids[first..]].concat(), row.context.len()),
+            };
+            let teacher = log_probs(&mut ctx, &decoder, &taught, &seen);
+            let student = log_probs(&mut ctx, &decoder, &own, &row.ids);
+            let kl = |at: usize| {
+                let (p, q) = (&teacher[before + at - 1], &student[first + at - 1]);
+                p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+            };
+            (0..row.ids.len() - first).map(kl).sum()
+        })
+        .collect();
+    let whole: f64 = expected.iter().sum();
+    let mut gradients: Vec<Vec<f32>> = Vec::new();
+    for teacher_tokens in [1, 64, 1000] {
+        let mut learner = learner(Context::cpu(2), &[(LossTerm::Logits, 1.0)], FORWARD_KL, teacher_tokens);
+        learner.check_rows(&mut rows.iter().map(|(_, row)| Ok(row.clone()))).unwrap();
+        learner.reach(31);
+        learner.plan(100);
+        for ((_, row), expected) in rows.iter().zip(&expected) {
+            let loss = learner.evaluate(&[(0, row.clone())]).unwrap().loss;
+            assert!((loss - expected).abs() <= 1e-4 * expected.abs() + 1e-6, "{loss} for {expected}");
+        }
+        let (loss, gradient) = gradient(&mut learner, std::slice::from_ref(&rows));
+        assert!((loss - whole).abs() <= 1e-4 * whole, "{loss} for {whole}");
+        gradients.push(gradient);
+    }
+    for gradient in &gradients[1..] {
+        assert!(relative(gradient, &gradients[0]) <= 1e-5, "{}", relative(gradient, &gradients[0]));
+    }
+    // What the teacher saw matters.
+    let plain = |(number, row): &(u32, TokenRow)| (*number, TokenRow { context: Vec::new(), ..row.clone() });
+    let rows: Vec<_> = rows.iter().map(plain).collect();
+    let loss = learner(Context::cpu(2), &[(LossTerm::Logits, 1.0)], FORWARD_KL, 64).evaluate(&rows).unwrap().loss;
+    assert!((loss - whole).abs() > 0.01 * whole, "{loss} for {whole}");
+    // A row that the teacher cannot read is refused by its length.
+    let mut learner = learner(Context::cpu(2), &[(LossTerm::Logits, 1.0)], FORWARD_KL, 64);
+    let long = TokenRow { context: tokens(1, 100_000), ..row(0, 8).1 };
+    let refused = learner.check_rows(&mut std::iter::once(Ok(long))).unwrap_err().to_string();
+    assert!(refused.contains("100004") && refused.contains("distill.teacher_system"), "{refused}");
 }

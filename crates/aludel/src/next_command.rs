@@ -136,8 +136,17 @@ pub(crate) fn after_caching(recipe: &Recipe, folder: &Path) -> String {
         1.0 => String::new(),
         other => format!(" --set distill.temperature={other}"),
     };
+    // What the teacher saw is a part of what its rows are found by.
+    let context = recipe.distill.teacher_context();
+    let seen = context.map(|seen| [("teacher_system", seen.system), ("teacher_context_column", seen.column)]);
+    let seen: String = seen
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .map(|(key, value)| format!(" --set {}", shell_quoted(Path::new(&format!("distill.{key}={value}")))))
+        .collect();
     format!(
-        "aludel train --student {student} --data {} --set distill.kind=logits --set distill.cache={}{temperature} --output-dir run",
+        "aludel train --student {student} --data {} --set distill.kind=logits --set distill.cache={}{temperature}{seen} --output-dir run",
         data.join(" "),
         shell_quoted(folder)
     )
@@ -188,6 +197,20 @@ mod tests {
         assert_eq!(resumed(&words("aludel train --data a.jsonl --output-dir run")), train);
         assert_eq!(resumed(&words(train)), train);
         assert_eq!(typed(&["aludel".to_owned(), "my rows.jsonl".to_owned()]), "aludel 'my rows.jsonl'");
+    }
+
+    #[test]
+    fn a_cache_is_learnt_from_with_what_its_teacher_saw() {
+        let mut recipe = Recipe::default();
+        recipe.student.model = Some("/m/student".into());
+        recipe.data.files = vec!["/d/rows.jsonl".into()];
+        let own =
+            "aludel train --student /m/student --data /d/rows.jsonl --set distill.kind=logits --set distill.cache=/c";
+        assert_eq!(after_caching(&recipe, Path::new("/c")), format!("{own} --output-dir run"));
+        recipe.distill.teacher_system = Some("Be right.".to_owned());
+        recipe.distill.teacher_context_column = Some("hint".to_owned());
+        let seen = "--set 'distill.teacher_system=Be right.' --set distill.teacher_context_column=hint";
+        assert_eq!(after_caching(&recipe, Path::new("/c")), format!("{own} {seen} --output-dir run"));
     }
 
     #[test]

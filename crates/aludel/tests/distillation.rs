@@ -224,6 +224,12 @@ fn what_does_not_fit_is_refused() {
     train(&["--set", "distill.cache=cache", "--set", "distill.weights.logits=0"], &["distill.weights", "above 0"]);
     refused(&cache_args("cache", &["--top-k", "9"]), &["another --top-k"]);
     refused(&cache_args("none", &["--top-k", "0"]), &["nothing would be stored"]);
+    refused(&cache_args("wide", &["--top-k", "256", "--set", "distill.teacher_context_column=x"]), &["no column `x`"]);
+    refused(&cache_args("wide", &["--top-k", "1000"]), &["--top-k"]);
+    refused(&cache_args("shouted", &["--top-k", "8", "--set", "train.max_length=1"]), &["exit code"]);
+    for folder in ["wide", "shouted"] {
+        assert!(!workshop.path(folder).join("rows").exists(), "{folder} keeps the rows of a refused cache");
+    }
     refused(&["eval", "--kl-to", "teacher", "--model", "student"], &["--data"]);
     refused(&cache_args("taught", &["--top-k", "8"]), &["training run", "--output-dir"]);
     // Other rows than those of the cache.
@@ -236,4 +242,79 @@ fn what_does_not_fit_is_refused() {
         &["2 of 2 rows of this run are not in it"],
     );
     refused(&cache_args("cache", &["--top-k", "8"]), &["other rows"]);
+}
+
+#[test]
+fn a_teacher_sees_more_than_its_student() {
+    let workshop = workshop();
+    let row = |i: usize| {
+        let (prompt, hint) = (format!("{i}+1?"), format!("It is {}.", i + 1));
+        serde_json::json!({"prompt": prompt, "response": format!("It is {}.", i + 1), "clue": hint})
+    };
+    let rows: String = (0..ROWS).map(|i| format!("{}\n", row(i))).collect();
+    workshop.write("rows.jsonl", &rows);
+    let online = ["--set", "distill.teacher=teacher", "--set", "distill.teacher_dtype=f32"];
+    let context = ["--set", "distill.teacher_system=Add one.", "--set", "distill.teacher_context_column=clue"];
+    let plain = train(&workshop, "plain", &online);
+
+    // An empty system prompt is none: the same run.
+    let empty = train(&workshop, "empty", &[&online[..], &["--set", "distill.teacher_system=\" \""]].concat());
+    assert_eq!(eval_loss(&empty), eval_loss(&plain));
+    let adapter = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter("empty"), adapter("plain"));
+
+    // With a context it is another run, and a cache of the same teacher with the same context is the same run.
+    let seen = train(&workshop, "seen", &[&online[..], &context].concat());
+    assert!((eval_loss(&seen) / eval_loss(&plain) - 1.0).abs() > 1e-2, "{seen} {plain}");
+    let told = workshop.json(&cache_args("whole", &[&["--top-k", "256", "--json"], &context[..]].concat()));
+    assert!(told["stored_kl"].as_f64().unwrap() < 1e-4, "{told}");
+    let cached = train(&workshop, "cached", &[&["--set", "distill.cache=whole"], &context[..]].concat());
+    assert!((eval_loss(&cached) / eval_loss(&seen) - 1.0).abs() < 5e-3, "{cached} {seen}");
+
+    // A student that learns what it says itself with the context in sight.
+    let own = ["--set", "distill.teacher=student", "--set", "distill.teacher_dtype=f32"];
+    let folded = train(&workshop, "folded", &[&own[..], &context, &["--set", "train.num_train_epochs=4"]].concat());
+    let kl_of = |more: &[&str]| {
+        let args = ["eval", "--kl-to", "student", "--model", "student", "--data", "rows.jsonl", "--json"];
+        let precise =
+            ["--set", "distill.teacher_dtype=f32", "--set", "student.dtype=f32", "--set", "distill.pair_check=warn"];
+        workshop.json(&[&args[..], &precise, &context, more].concat())["kl_per_token"].as_f64().unwrap()
+    };
+    let (before, after) = (kl_of(&[]), kl_of(&["--adapter", "folded/adapter"]));
+    assert!(after < 0.8 * before, "{before} to {after}: {folded}");
+
+    let refused = |more: &[&str], words: &[&str]| {
+        let own = ["--dtype", "f32", "--set", "distill.kind=logits", "--set", "distill.pair_check=warn"];
+        let told = workshop.run(&train_args("refused", &[&own[..], more].concat()));
+        assert!(!told.contains("exit code: 0"), "{told}");
+        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.iter().for_each(|words| assert!(flat.contains(words), "{words}: {told}"));
+    };
+    refused(&["--set", "distill.cache=whole"], &["a system prompt", "the column `clue`", "this run's teacher nothing"]);
+    refused(
+        &["--set", "distill.cache=whole", context[0], "distill.teacher_system=Add two.", context[2], context[3]],
+        &["distill.teacher_system", "when the cache was written"],
+    );
+    refused(
+        &[&online[..], &["--set", "distill.teacher_context_column=clu"]].concat(),
+        &["no column `clu`", "distill.teacher_context_column"],
+    );
+    refused(
+        &[&online[..], &context, &["--set", "data.loss_on=all"]].concat(),
+        &["data.loss_on", "its prompt is learnt"],
+    );
+    refused(
+        &[&online[..], &["--set", "distill.teacher_context_column=\" \""]].concat(),
+        &["distill.teacher_context_column", "names no column"],
+    );
+    // A template that writes answers otherwise where there is a system prompt.
+    let shouting = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + \
+                    (message['content'] | trim if messages[0]['role'] == 'system' else message['content'] | trim + ' ') + \
+                    '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    workshop.write("student/chat_template.jinja", shouting);
+    workshop.write("teacher/chat_template.jinja", shouting);
+    refused(
+        &[&online[..], &["--set", "distill.teacher_system=Add one."]].concat(),
+        &["renders the answer differently for the teacher", "<|im_end|>"],
+    );
 }

@@ -35,8 +35,12 @@ pub(super) struct RowContent<'a> {
     pub(super) columns: Vec<&'a str>,
 }
 
-/// Reads the content of a row.
-pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<RowContent<'a>, Problem> {
+/// Reads the content of a row. The column `context` is for a teacher, whatever its name.
+pub(super) fn content_of<'a>(
+    row: &'a Columns,
+    columns: Option<&ColumnMap>,
+    context: Option<&str>,
+) -> Result<RowContent<'a>, Problem> {
     let map = columns.filter(|columns| !columns.is_empty());
     let mut found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
     let mut in_text = Vec::new();
@@ -52,7 +56,8 @@ pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> R
     }
     no_other_spelling(row, &found.columns, map)?;
     if map.is_none() {
-        prompt_columns::no_question_left(row, &[&found.columns[..], &in_text].concat())?;
+        let aside = context.map(|name| vec![name]).unwrap_or_default();
+        prompt_columns::no_question_left(row, &[&found.columns[..], &in_text, &aside].concat())?;
     }
     Ok(found)
 }

@@ -75,6 +75,8 @@ pub struct ReadOptions {
     pub max_row_bytes: usize,
     /// What tags at the beginning of answers contain, by the tags' names, where the names alone do not decide it.
     pub answer_tags: BTreeMap<String, AnswerTag>,
+    /// The column whose text only a teacher sees.
+    pub context_column: Option<String>,
 }
 
 /// What tags at the beginning of an answer contain.
@@ -88,7 +90,13 @@ pub enum AnswerTag {
 
 impl Default for ReadOptions {
     fn default() -> ReadOptions {
-        ReadOptions { columns: None, skip_bad_rows: false, max_row_bytes: 64 << 20, answer_tags: BTreeMap::new() }
+        ReadOptions {
+            columns: None,
+            skip_bad_rows: false,
+            max_row_bytes: 64 << 20,
+            answer_tags: BTreeMap::new(),
+            context_column: None,
+        }
     }
 }
 
@@ -350,7 +358,8 @@ impl Records {
             match row.content {
                 Ok(content) => {
                     let flaw = flaw(&content, &row.columns);
-                    return Ok(Some(Record { weight: row.weight, flaw, ..Record::new(content, row.provenance) }));
+                    let (weight, context) = (row.weight, row.context);
+                    return Ok(Some(Record { weight, flaw, context, ..Record::new(content, row.provenance) }));
                 }
                 Err(unusable) if unusable.kind == ProblemKind::SetAside => {
                     let (mark, place) = (unusable.reason, row.provenance);

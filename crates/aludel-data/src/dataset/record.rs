@@ -22,6 +22,8 @@ pub struct Record {
     pub weight: f32,
     /// Why it is incomplete, if it is.
     pub flaw: Option<Flaw>,
+    /// What only a teacher sees of it: the text of [`ReadOptions::context_column`](super::ReadOptions::context_column).
+    pub context: Option<String>,
 }
 
 /// What a row holds.
@@ -54,7 +56,7 @@ impl Record {
     /// A complete record of weight 1, whose key is computed from its content.
     pub fn new(content: Content, provenance: Provenance) -> Record {
         let prompt_key = PromptKey::of(&content);
-        Record { content, provenance, prompt_key, weight: 1.0, flaw: None }
+        Record { content, provenance, prompt_key, weight: 1.0, flaw: None, context: None }
     }
 
     /// The conversation, or `None` for a row of plain text.

@@ -3,6 +3,7 @@
 use aludel_text::message::Role;
 use aludel_text::thinking::{InlineReasoning, inline, leading_tag};
 
+use super::column::text_of;
 use super::column_map::ColumnMap;
 use super::problem::Problem;
 use super::record::{Content, Provenance};
@@ -19,10 +20,13 @@ pub fn row_of(columns: Columns, options: &ReadOptions, provenance: Provenance) -
 pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: Provenance) -> Row {
     let map = options.columns.as_ref();
     let value_problem = |reason: String| Problem::new(ProblemKind::Value, reason);
-    let read = columns::content_of(&row, map).and_then(|found| {
+    let read = columns::content_of(&row, map, options.context_column.as_deref()).and_then(|found| {
         let weight = loss_weight::weight_of_row(&row).map_err(value_problem)?;
-        let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
-        Ok((with_tags_read(found.content, options)?, weight, used))
+        let mut used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
+        let content = with_tags_read(found.content, options)?;
+        let context = options.context_column.as_deref().map(|name| context_of(&row, name)).transpose()?.flatten();
+        used.extend(options.context_column.clone());
+        Ok((content, weight, used, context))
     });
     let lacks_answer = match &read {
         Ok(_) => false,
@@ -46,7 +50,7 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
         _ => None,
     };
     match (read, problem) {
-        (Ok((mut content, weight, used)), None) => {
+        (Ok((mut content, weight, used, context)), None) => {
             let marks = template_tokens::settle(&mut content);
             let hides_reasoning = completeness::hides_reasoning(&content, &row);
             row.retain(|name| !used.iter().any(|used| used == name));
@@ -62,6 +66,7 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
                 ended_by_mark: marks.is_taken_off,
                 turn_mark: marks.left,
                 called_wrong,
+                context,
                 provenance,
             }
         }
@@ -69,6 +74,21 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
             Row::unusable(Unusable { lacks_answer, ..problem.into() }, row, provenance)
         }
     }
+}
+
+/// The text that only a teacher sees; none where the row leaves it empty. A row without the column may have it misspelt.
+fn context_of(row: &Columns, name: &str) -> Result<Option<String>, Problem> {
+    let missing = || {
+        let reason = format!(
+            "it has no column `{name}` (distill.teacher_context_column); write null for a row of which the teacher sees no more"
+        );
+        Problem::new(ProblemKind::Value, reason)
+    };
+    let (name, value) = row.entry(name).ok_or_else(missing)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    Ok(Some(text_of((name, value))?).filter(|text| !text.trim().is_empty()))
 }
 
 /// A conversation with tags at the beginning of answers read according to `data.answer_tags`; tags that only the user can interpret
@@ -126,6 +146,8 @@ pub struct Row {
     pub turn_mark: Option<String>,
     /// A mark by which the data calls its answer wrong. It is not trained on unless a verdict contradicts it.
     pub called_wrong: Option<String>,
+    /// What only a teacher sees of it.
+    pub context: Option<String>,
     /// Where it stands.
     pub provenance: Provenance,
 }
@@ -142,6 +164,7 @@ impl Row {
             ended_by_mark: false,
             called_wrong: None,
             turn_mark: None,
+            context: None,
             provenance,
         }
     }

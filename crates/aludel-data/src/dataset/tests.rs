@@ -276,3 +276,26 @@ fn shapes_that_do_not_fit_are_explained() {
     explain(json!({"a": 1, "b": 2}), &["`a`, `b`", "fit no known shape;", "Known shapes: messages, conversations"]);
     explain(json!({}), &["no columns"]);
 }
+
+#[test]
+fn what_only_a_teacher_sees_is_read_from_its_column() {
+    let options = ReadOptions { context_column: Some("hint".to_owned()), ..ReadOptions::default() };
+    let context = |row: Value| {
+        let (records, counts) = read(row.to_string().as_bytes(), &options);
+        assert_eq!(counts.columns_not_used, [""; 0], "{row}");
+        records.into_iter().next().unwrap().unwrap().context
+    };
+    // By the usual names a hint is a part of the question: here it is named for what it is.
+    let told = |hint: Value| context(json!({"question": "1 + 1?", "answer": "2", "hint": hint}));
+    assert_eq!(told(json!("count")), Some("count".to_owned()));
+    assert_eq!(told(json!(2)), Some("2".to_owned()));
+    assert_eq!((told(Value::Null), told(json!(" "))), (None, None));
+    let row = json!({"question": "1 + 1?", "answer": "2"}).to_string();
+    check_error(row.as_bytes(), &options, &["no column `hint`", "distill.teacher_context_column"]);
+    let row = json!({"question": "1 + 1?", "answer": "2", "hint": ["a"]}).to_string();
+    check_error(row.as_bytes(), &options, &["column `hint` holds a list"]);
+    // The answer itself may be what the teacher sees.
+    let of_answer = ReadOptions { context_column: Some("answer".to_owned()), ..ReadOptions::default() };
+    let (records, _) = read(json!({"question": "1 + 1?", "answer": "2"}).to_string().as_bytes(), &of_answer);
+    assert_eq!(records[0].as_ref().unwrap().context.as_deref(), Some("2"));
+}

@@ -90,8 +90,10 @@ impl Building<'_> {
     }
 
     fn take_row(&mut self, record: &Record, example: u64, row: EncodedRow) -> Result<(), Error> {
-        let (ids, weights, truncated, reasoning) = match row {
-            EncodedRow::Kept { ids, weights, truncated, reasoning } => (ids, weights, truncated, reasoning),
+        let (ids, weights, context, truncated, reasoning) = match row {
+            EncodedRow::Kept { ids, weights, context, truncated, reasoning } => {
+                (ids, weights, context, truncated, reasoning)
+            }
             EncodedRow::Dropped(DropReason::Unsupervised) => {
                 self.outcomes.unsupervised += 1;
                 return Ok(());
@@ -111,7 +113,7 @@ impl Building<'_> {
             file_index: record.provenance.file_index,
             line: record.provenance.line,
         };
-        self.writer.push(&ids, &weights, info)?;
+        self.writer.push(&ids, &weights, &context, info)?;
         self.outcomes.rows += 1;
         self.outcomes.truncated += u64::from(truncated);
         self.outcomes.reasoning += u64::from(reasoning);

@@ -3,7 +3,7 @@
 //! foreign file is never used.
 //!
 //! ```text
-//! row      ids as varints · (run length varint, weight f32)… · first 4 bytes of the hash of all this
+//! row      ids as varints · (run length varint, weight f32)… · a teacher's context as varints, if any · first 4 bytes of the hash of all this
 //! index    for each row: at u64 · bytes u32 · tokens u32 · supervised u32 · file u32 · example u64 · line u64 · prompt u128
 //!          then the outcomes as JSON
 //! closing  magic 8 · key 32 · rows u64 · index at u64 · file length u64 · hash of index 32 · hash of all this 32
@@ -98,9 +98,9 @@ impl RowFile {
         if checksum_of(body) != *checksum {
             return Err(damaged("its checksum does not agree"));
         }
-        let (ids, weights) =
+        let (ids, weights, context) =
             decode_row(body, entry.info.tokens as usize).ok_or_else(|| damaged("its tokens do not add up"))?;
-        Ok(TokenRow { ids, weights, info: entry.info })
+        Ok(TokenRow { ids, weights, context, info: entry.info })
     }
 }
 
@@ -118,9 +118,10 @@ impl<'a> RowWriter<'a> {
         RowWriter { output, at: 0, index: Vec::new(), rows: 0, row: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, ids: &[u32], weights: &[f32], info: RowInfo) -> Result<(), Error> {
+    pub(super) fn push(&mut self, ids: &[u32], weights: &[f32], context: &[u32], info: RowInfo) -> Result<(), Error> {
         self.row.clear();
         encode_row(ids, weights, &mut self.row);
+        context.iter().for_each(|&id| write_varint(id, &mut self.row));
         let checksum = checksum_of(&self.row);
         self.row.extend_from_slice(&checksum);
         self.output.put(&self.row)?;
@@ -214,7 +215,7 @@ fn encode_row(ids: &[u32], weights: &[f32], row: &mut Vec<u8>) {
     }
 }
 
-fn decode_row(mut bytes: &[u8], tokens: usize) -> Option<(Vec<u32>, Vec<f32>)> {
+fn decode_row(mut bytes: &[u8], tokens: usize) -> Option<(Vec<u32>, Vec<f32>, Vec<u32>)> {
     // A varint has at least one byte, so a count beyond the remaining bytes is wrong, and is not allocated for.
     let mut ids = Vec::with_capacity(tokens.min(bytes.len()));
     for _ in 0..tokens {
@@ -230,7 +231,11 @@ fn decode_row(mut bytes: &[u8], tokens: usize) -> Option<(Vec<u32>, Vec<f32>)> {
         }
         weights.resize(weights.len() + run, f32::from_le_bytes(*weight));
     }
-    bytes.is_empty().then_some((ids, weights))
+    let mut context = Vec::new();
+    while !bytes.is_empty() {
+        context.push(read_varint(&mut bytes)?);
+    }
+    Some((ids, weights, context))
 }
 
 fn write_varint(mut value: u32, bytes: &mut Vec<u8>) {

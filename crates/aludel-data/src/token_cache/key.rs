@@ -69,13 +69,14 @@ impl CacheKey {
 
 /// How files are read, as far as rows depend on it: the options, and the version of the reader.
 fn reading(options: &ReadOptions, reader: u32) -> Fields {
-    let ReadOptions { columns, skip_bad_rows, max_row_bytes, answer_tags } = options;
+    let ReadOptions { columns, skip_bad_rows, max_row_bytes, answer_tags, context_column } = options;
     let tags: Vec<Vec<&str>> = answer_tags.iter().map(|(word, tag)| vec![word.as_str(), tag_name(*tag)]).collect();
     Fields::new("reading", reader)
         .with("columns", &columns.as_ref().map(parts))
         .with("skip_bad_rows", skip_bad_rows)
         .with("max_row_bytes", max_row_bytes)
         .with_unless("answer_tags", &tags, &Vec::new())
+        .with_unless("context_column", context_column, &None)
 }
 
 fn tag_name(tag: AnswerTag) -> &'static str {

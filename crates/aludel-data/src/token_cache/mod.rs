@@ -29,6 +29,8 @@ pub enum EncodedRow {
         ids: Vec<u32>,
         /// The weight of each token in the loss, 0 for unsupervised tokens; as long as `ids`.
         weights: Vec<f32>,
+        /// What a teacher reads in place of the tokens before the first supervised one; empty where it reads the same.
+        context: Vec<u32>,
         /// Whether it was truncated.
         truncated: bool,
         /// Whether reasoning is supervised in it.
@@ -52,6 +54,8 @@ pub struct TokenRow {
     pub ids: Vec<u32>,
     /// The weight of each token in the loss.
     pub weights: Vec<f32>,
+    /// What a teacher reads in place of the tokens before the first supervised one; empty where it reads the same.
+    pub context: Vec<u32>,
     /// Where it comes from.
     pub info: RowInfo,
 }

@@ -62,9 +62,11 @@ fn encode(record: &Record) -> Result<Vec<EncodedRow>, String> {
     match text.as_str() {
         "fail" => Err("it failed".to_string()),
         "none" => Ok(vec![EncodedRow::Dropped(DropReason::Unsupervised)]),
-        "cut" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: true, reasoning: false }]),
-        "two" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false, reasoning: false }; 2]),
-        _ => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false, reasoning: false }]),
+        "cut" => Ok(vec![EncodedRow::Kept { ids, weights, context: Vec::new(), truncated: true, reasoning: false }]),
+        "two" => {
+            Ok(vec![EncodedRow::Kept { ids, weights, context: Vec::new(), truncated: false, reasoning: false }; 2])
+        }
+        _ => Ok(vec![EncodedRow::Kept { ids, weights, context: Vec::new(), truncated: false, reasoning: false }]),
     }
 }
 
@@ -279,6 +281,8 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.rows");
         let key = CacheKey([7; 32]);
+        // Every other row has one.
+        let context_of = |number: usize, ids: &[u32]| ids.iter().rev().copied().take(number % 2 * ids.len()).collect::<Vec<_>>();
         let split = |row: &[(u32, f32)]| -> (Vec<u32>, Vec<f32>) { row.iter().copied().unzip() };
         atomic::write_file::<Error>(&path, |output| {
             let mut writer = file::RowWriter::new(output);
@@ -292,7 +296,8 @@ proptest! {
                     file_index: 3,
                     line: u64::MAX,
                 };
-                writer.push(&ids, &weights, info)?;
+                let context = context_of(number, &ids);
+                writer.push(&ids, &weights, &context, info)?;
             }
             writer.finish(key, &Outcomes::default())
         })
@@ -303,6 +308,7 @@ proptest! {
         for (number, row) in rows.iter().enumerate() {
             let (ids, weights) = split(row);
             let read = file.row(number).unwrap();
+            prop_assert_eq!(read.context, context_of(number, &ids));
             prop_assert_eq!(read.ids, ids);
             let bits = |weights: &[f32]| weights.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&read.weights), bits(&weights));

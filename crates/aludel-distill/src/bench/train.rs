@@ -171,6 +171,7 @@ fn invented_row(seed: u64, tokens: usize, vocab_size: usize) -> TokenRow {
     TokenRow {
         ids: invented_tokens(seed, tokens, vocab_size),
         weights: vec![1.0; tokens],
+        context: Vec::new(),
         info: RowInfo {
             tokens: tokens as u32,
             supervised: tokens as u32,

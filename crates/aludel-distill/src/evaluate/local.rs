@@ -12,19 +12,10 @@ use aludel_text::Date;
 use super::results::{FAILED, Settings};
 use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::Result;
-use crate::inference::{LoadedModel, cache_tokens};
+use crate::inference::{LoadedModel, TEMPLATE_TOKENS};
 use crate::settings::{StudentSettings, TemplateInputs};
 use crate::text_stream::{Text, text_of};
 
-/// Prompt tokens of one pass.
-const TOKENS_PER_PASS: usize = 512;
-/// What keys and values of all sequences may take, unless one sequence needs more.
-const CACHE_BYTES: usize = 2 << 30;
-/// Sequences at once, where memory allows; more of them gain little.
-const MOST_SEQUENCES: usize = 64;
-const LEAST_SEQUENCES: usize = 8;
-/// Templates add some tokens to a prompt, which otherwise has no more of them than bytes.
-const TEMPLATE_TOKENS: usize = 2048;
 /// The date for templates that print one, unless another is given, so that samples do not depend on the day.
 const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
@@ -95,12 +86,7 @@ impl LocalBackend {
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
         let mut model = LoadedModel::open(model, adapter, student, inputs, longest, watch)?;
-        let room = cache_tokens(&model.decoder, CACHE_BYTES);
-        // a prompt is mostly a small part of its sequence, and few answers are as long as they may be
-        let sequence = model.decoder.max_positions().min(settings.max_new_tokens + TEMPLATE_TOKENS);
-        let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
-        let context = room.min(batch * sequence).max(model.decoder.max_positions());
-        let engine = model.engine(context, TOKENS_PER_PASS.max(batch));
+        let (batch, engine) = model.batch_engine(settings.max_new_tokens, batch, usize::MAX);
         Ok(LocalBackend { model, engine, batch, settings: settings.clone() })
     }
 

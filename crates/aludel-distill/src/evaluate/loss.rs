@@ -16,7 +16,7 @@ use crate::merge::adapter_text;
 use crate::objective;
 use crate::own_answers::OwnAnswers;
 use crate::prepare::Preparer;
-use crate::settings::{DistillSettings, MaxLength, Recipe};
+use crate::settings::{DistillSettings, MaxLength, Problem, Problems, Recipe};
 use crate::supervision::PassSums;
 use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::trained_prompts::TrainedPrompts;
@@ -100,6 +100,13 @@ pub(super) fn evaluate_rows(
     own_answers: Option<u64>,
     tell: &dyn Fn(RowsProgress),
 ) -> Result<Evaluated> {
+    let own = &recipe.distill;
+    if own_answers.is_some() && (own.teacher_system.is_some() || own.teacher_context_column.is_some()) {
+        let key = if own.teacher_system.is_some() { "teacher_system" } else { "teacher_context_column" };
+        let reason = "a teacher that sees more than the student cannot judge the student's own answers yet";
+        let problem = Problem::new(&format!("distill.{key}"), None, reason, "leave it out, or --own-answers");
+        return Err(Problems::one(problem).into());
+    }
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
     let positions = student.config.max_position_embeddings;
@@ -125,6 +132,8 @@ pub(super) fn evaluate_rows(
     })?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
+    learner.check_rows(&mut rows.iter().map(|row| Ok(row.clone())))?;
+    learner.reach(max_length);
     let longest = if own_answers.is_some() { max_length } else { longest };
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
     let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
@@ -169,7 +178,7 @@ pub(super) fn evaluate_rows(
 /// The rows, and counts of the excluded ones.
 fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Vec<TokenRow>, Loss)> {
     let preparer = Preparer::new(student, recipe);
-    let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
+    let mut records = dataset::open(&recipe.data.files, &recipe.row_options())?;
     let (mut rows, mut found) = (Vec::new(), Loss { max_length, ..Loss::default() });
     for (example, record) in records.by_ref().enumerate() {
         let record = record?;
@@ -187,7 +196,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
         for row in encoded {
             match row {
                 EncodedRow::Kept { ids, .. } if ids.len() > max_length => found.too_long += 1,
-                EncodedRow::Kept { ids, mut weights, truncated, .. } => {
+                EncodedRow::Kept { ids, mut weights, context, truncated, .. } => {
                     // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
                     weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
                     found.truncated += usize::from(truncated);
@@ -200,7 +209,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
                         file_index: record.provenance.file_index,
                         line: record.provenance.line,
                     };
-                    rows.push(TokenRow { ids, weights, info });
+                    rows.push(TokenRow { ids, weights, context, info });
                 }
                 EncodedRow::Dropped(DropReason::Unsupervised) => found.unsupervised += 1,
             }

@@ -205,7 +205,7 @@ impl Objective for Distillation {
         Some(self.teacher.as_mut())
     }
 
-    fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+    fn check_rows(&mut self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         self.teacher.check_rows(rows)
     }
 

@@ -85,7 +85,7 @@ pub trait Objective: ResidualTap {
     ///
     /// # Errors
     /// Those of reading them, and what is missing for one.
-    fn check_rows(&self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+    fn check_rows(&mut self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         Ok(())
     }
 

@@ -11,13 +11,17 @@ use crate::settings::LongRows;
 impl Preparer<'_> {
     /// The options as fields of a key; `max_length` is that by which rows are chosen, none for rows of any length.
     pub(crate) fn fields(&self, max_length: Option<usize>) -> Fields {
-        let Preparer { student, encode, preflight, cut_at, long_rows } = self;
+        let Preparer { student, encode, preflight, cut_at, long_rows, context } = self;
         let tells_date = student.template.as_ref().is_some_and(|template| template.asks_for_date());
         let fields = Fields::new("preparation", 1)
             .with("end_id", &student.eos_token_ids.first().copied())
             .with("beginning_id", &student.text.bos_id());
         let fields = match cut_at.or(max_length) {
             Some(max_length) => fields.with("max_length", &max_length),
+            None => fields,
+        };
+        let fields = match context {
+            Some(context) => fields.with("teacher_context", &context.fields()),
             None => fields,
         };
         fields

@@ -38,6 +38,13 @@ pub struct DistillSettings {
     /// An adapter of the teacher, in PEFT's layout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher_adapter: Option<PathBuf>,
+    /// A system prompt that the teacher alone sees, before that of the row if it has one (prompt distillation).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_system: Option<String>,
+    /// A column whose text the teacher alone sees, such as hints or the reference answer, at the end of the user's message before the
+    /// first answer that is learnt. Rows in which it is null or empty show no more than the student sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_context_column: Option<String>,
     /// Precision of the teacher's matrix products.
     pub teacher_dtype: Dtype,
     /// How the teacher's linear weights are held in memory.
@@ -70,6 +77,15 @@ pub struct DistillSettings {
     pub hidden_layers: HiddenLayers,
     /// How two states are compared in "hidden".
     pub hidden_loss: HiddenLossKind,
+}
+
+/// What a teacher sees of a row that the student does not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeacherContext {
+    /// A system prompt.
+    pub system: Option<String>,
+    /// A column of the data.
+    pub column: Option<String>,
 }
 
 /// The factor of each term in the loss; without effect for terms that are not in `kind`.
@@ -178,6 +194,8 @@ impl Default for DistillSettings {
             cache: None,
             cache_target: CacheTarget::Auto,
             teacher_adapter: None,
+            teacher_system: None,
+            teacher_context_column: None,
             teacher_dtype: Dtype::Auto,
             teacher_quantize: Quantize::None,
             teacher_tokens_per_pass: 1024,
@@ -328,6 +346,14 @@ impl DistillSettings {
             "distill.teacher names a model that is asked as the student learns, and a cache takes its place",
             "one of both: --set distill.cache= leaves the cache out, --set distill.teacher= the teacher",
         );
+        let column = self.teacher_context_column.as_deref();
+        check.that(
+            column.is_none_or(|column| !column.trim().is_empty()),
+            "teacher_context_column",
+            column,
+            "it names no column",
+            "the name of a column of the data",
+        );
         check.that(
             !self.has_hidden() || self.cache.is_none(),
             "cache",
@@ -390,6 +416,13 @@ impl DistillSettings {
             self.lambda,
             "a cache cannot judge answers that are yet to be written",
             "0, or distill.teacher in place of distill.cache",
+        );
+        check.that(
+            !self.is_on_policy() || (self.teacher_system.is_none() && self.teacher_context_column.is_none()),
+            "lambda",
+            self.lambda,
+            "a teacher that sees more than the student cannot judge the student's own answers yet",
+            "0, or neither distill.teacher_system nor distill.teacher_context_column",
         );
         check.that(
             self.lambda < 1.0 || !self.kind.contains(&LossTerm::Ce),

@@ -22,7 +22,9 @@ pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
-pub use distill::{Balancing, CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TermWeights};
+pub use distill::{
+    Balancing, CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TeacherContext, TermWeights,
+};
 pub use foreign::{
     FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
     rename, top_level_name,
@@ -37,6 +39,7 @@ pub use template::{TemplateInputs, refused_name as refused_template_variable};
 pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule, TrainSettings};
 
 use aludel_curate::settings::CurateSettings;
+use aludel_data::dataset::ReadOptions;
 use aludel_settings::Checker;
 use aludel_teacher::settings::TraceSettings;
 use schemars::JsonSchema;
@@ -158,6 +161,12 @@ impl Recipe {
     /// One problem for each that is missing.
     pub fn require_for_collecting(&self) -> Result<(), Problems> {
         Problems::unless_empty(self.trace.missing())
+    }
+
+    /// How data files are read for the rows of a run, with what only a teacher sees of them.
+    pub fn row_options(&self) -> ReadOptions {
+        let context_column = self.distill.teacher_context_column.clone();
+        ReadOptions { context_column, ..self.data.read_options() }
     }
 
     /// How rows are encoded for training.

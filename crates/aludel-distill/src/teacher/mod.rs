@@ -63,7 +63,7 @@ pub trait Teacher {
     ///
     /// # Errors
     /// Those of reading them, and what the teacher lacks of one.
-    fn check_rows(&self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+    fn check_rows(&mut self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         Ok(())
     }
 

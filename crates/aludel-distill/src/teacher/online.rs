@@ -3,6 +3,7 @@
 
 use std::ops::{ControlFlow, Range};
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::loss::divergence::{self, DivergenceArgs};
 use aludel_kernels::{Context, Indices, Mat, Region, loss, rowwise};
 use aludel_model::adapter::Adapter;
@@ -37,6 +38,12 @@ pub struct OnlineTeacher {
     /// The rows that the teacher reads at once, and the chosen tokens among them.
     pass: PackedBatch,
     chosen: Vec<u32>,
+    /// A row that begins otherwise than the student's.
+    reading: Vec<u32>,
+    /// The longest such row that was announced.
+    longest: usize,
+    /// Whether rows may begin otherwise.
+    has_context: bool,
 }
 
 /// Whether weights are read, or only outlined to plan with.
@@ -79,7 +86,8 @@ impl OnlineTeacher {
             None => None,
         };
         let shared_vocab = student.text.tokenizer.vocab_size().min(teacher.text.tokenizer.vocab_size());
-        Ok(OnlineTeacher::new(decoder, adapter, settings.teacher_tokens_per_pass, shared_vocab))
+        let teacher = OnlineTeacher::new(decoder, adapter, settings.teacher_tokens_per_pass, shared_vocab);
+        Ok(OnlineTeacher { has_context: settings.teacher_context().is_some(), ..teacher })
     }
 
     /// The longest row that the teacher of the settings can read.
@@ -118,18 +126,19 @@ impl OnlineTeacher {
         tokens_per_pass: usize,
         shared_vocab: usize,
     ) -> OnlineTeacher {
-        let (pass, chosen) = (PackedBatch::default(), Vec::new());
-        let (layers, layer_states) = (Vec::new(), Vec::new());
         OnlineTeacher {
             decoder,
             adapter,
             tokens_per_pass,
             shared_vocab,
             states: None,
-            layers,
-            layer_states,
-            pass,
-            chosen,
+            layers: Vec::new(),
+            layer_states: Vec::new(),
+            pass: PackedBatch::default(),
+            chosen: Vec::new(),
+            reading: Vec::new(),
+            longest: 0,
+            has_context: true,
         }
     }
 
@@ -144,32 +153,47 @@ impl OnlineTeacher {
         self.decoder.config()
     }
 
-    /// The tokens of one pass of the teacher, from row `first` on: as many whole rows as fit, and one at least.
-    fn next_rows(&self, rows: &[Range<usize>], first: usize) -> Range<usize> {
-        let start = rows[first].start;
-        let fitting = rows[first + 1..].iter().take_while(|row| row.end - start <= self.tokens_per_pass).count();
-        first..first + 1 + fitting
+    /// The rows of one pass of the teacher, from row `first` on: as many whole ones as fit, and one at least.
+    fn next_rows(&self, batch: &SupervisedBatch, first: usize) -> Range<usize> {
+        let mut tokens = 0;
+        let fitting = (first..batch.pass.rows.len()).take_while(|&row| {
+            let (context, start) = batch.teacher_row(row);
+            tokens += context.len() + batch.pass.rows[row].end - start;
+            tokens <= self.tokens_per_pass
+        });
+        first..first + fitting.count().max(1)
     }
 
     /// Runs the teacher on some rows of the pass and keeps what its head reads.
     fn run(&mut self, ctx: &mut Context, batch: &SupervisedBatch, rows: Range<usize>, states: Mat) {
-        let tokens = batch.pass.rows[rows.start].start..batch.pass.rows[rows.end - 1].end;
+        let among = batch.chosen_in(&(batch.pass.rows[rows.start].start..batch.pass.rows[rows.end - 1].end));
         self.pass.clear();
-        for row in &batch.pass.rows[rows] {
-            self.pass.push(0, &batch.pass.ids[row.clone()]);
+        self.chosen.clear();
+        for number in rows {
+            let tokens = &batch.pass.rows[number];
+            let ((context, start), before) = (batch.teacher_row(number), self.pass.len());
+            match context.is_empty() {
+                true => self.pass.push(0, &batch.pass.ids[tokens.clone()]),
+                false => {
+                    self.reading.clear();
+                    self.reading.extend_from_slice(context);
+                    self.reading.extend_from_slice(&batch.pass.ids[start..tokens.end]);
+                    self.pass.push(0, &self.reading);
+                }
+            }
+            // The token before the first supervised one is the last of the context.
+            let chosen = batch.chosen[batch.chosen_in(tokens)].iter();
+            self.chosen.extend(chosen.map(|&place| (before + context.len() + place as usize - start) as u32));
         }
-        self.keep_states(ctx, batch, &tokens, states);
+        self.keep_states(ctx, among, states);
     }
 
-    /// Runs the teacher on `self.pass`, which holds these tokens of the batch.
-    fn keep_states(&mut self, ctx: &mut Context, batch: &SupervisedBatch, tokens: &Range<usize>, states: Mat) {
-        let among = batch.chosen_in(tokens);
+    /// Runs the teacher on `self.pass` and keeps what its head reads at `self.chosen`, which are `among` of those of the batch.
+    fn keep_states(&mut self, ctx: &mut Context, among: Range<usize>, states: Mat) {
         if among.is_empty() {
             return;
         }
-        self.chosen.clear();
-        self.chosen.extend(batch.chosen[among.clone()].iter().map(|&place| place - tokens.start as u32));
-        let (mark, saved) = (ctx.mark(), ctx.mark_saved());
+        let (mark, saved, io) = (ctx.mark(), ctx.mark_saved(), ctx.mark_io());
         let active = self.adapter.as_ref().map(|adapter| Active { adapter, dropout: None });
         let places = ctx.upload_indices(&self.chosen);
         let mut tap = KeptLayers { layers: &self.layers, states: &self.layer_states, places, first: among.start };
@@ -179,6 +203,7 @@ impl OnlineTeacher {
         self.decoder.head_inputs(ctx, gathered, states.row_range(among.start, among.len()));
         ctx.release(mark);
         ctx.release_saved(saved);
+        ctx.release_io(io);
     }
 
     /// Writes −ln p of the given tokens to `losses` [lists, chosen], chunk by chunk.
@@ -209,9 +234,31 @@ impl OnlineTeacher {
         let most = self.tokens_per_pass.max(longest.min(batch.pass.len()));
         for start in (0..batch.pass.len()).step_by(most) {
             let tokens = start..(start + most).min(batch.pass.len());
+            let among = batch.chosen_in(&tokens);
+            self.chosen.clear();
+            self.chosen.extend(batch.chosen[among.clone()].iter().map(|&place| place - tokens.start as u32));
+            // With a context, the teacher reads more than the student.
+            let read = match self.has_context {
+                true => tokens.len().max(self.longest).max(self.tokens_per_pass),
+                false => tokens.len(),
+            };
+            self.reading.clear();
+            self.reading.resize(read, 0);
             self.pass.clear();
-            self.pass.push(0, &batch.pass.ids[tokens.clone()]);
-            self.keep_states(ctx, batch, &tokens, states);
+            self.pass.push(0, &self.reading);
+            self.keep_states(ctx, among, states);
+        }
+    }
+}
+
+/// Tokens of a row as a teacher reads it.
+pub(super) fn read_by_teacher(row: &TokenRow) -> usize {
+    match row.context.is_empty() {
+        true => row.ids.len(),
+        false => {
+            // The first token is never supervised.
+            let first = row.weights.iter().skip(1).position(|&weight| weight != 0.0).map_or(0, |at| at + 1);
+            row.context.len() + row.ids.len() - first
         }
     }
 }
@@ -247,7 +294,7 @@ impl Teacher for OnlineTeacher {
         }
         let mut next = 0;
         while next < batch.pass.rows.len() {
-            let rows = self.next_rows(&batch.pass.rows, next);
+            let rows = self.next_rows(batch, next);
             next = rows.end;
             self.run(ctx, batch, rows, states);
         }
@@ -300,7 +347,23 @@ impl Teacher for OnlineTeacher {
         Some(self.decoder.config().max_position_embeddings)
     }
 
+    fn check_rows(&mut self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+        if !self.has_context {
+            return Ok(());
+        }
+        let limit = self.decoder.config().max_position_embeddings;
+        for row in rows {
+            let tokens = read_by_teacher(&row?);
+            if tokens > limit {
+                return Err(Error::TeacherContext { tokens, limit });
+            }
+            self.longest = self.longest.max(tokens);
+        }
+        Ok(())
+    }
+
     fn reach(&mut self, ctx: &mut Context, max_length: usize) {
+        let max_length = max_length.max(self.longest);
         if self.decoder.max_positions() < max_length {
             self.decoder.set_positions(ctx, max_length);
         }

@@ -123,7 +123,7 @@ impl OpenedStudent {
         let teacher = distill.teacher.as_deref().filter(|_| distill.has_teacher());
         let total = identity::bytes(&student.path)?
             + teacher.map_or(Ok(0), identity::bytes)?
-            + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
+            + dataset::open(&recipe.data.all_files(), &recipe.row_options())?.bytes_total();
         observe(Event::Hashing { done: 0, total });
         let progress = RefCell::new((0, observe));
         let watch = |bytes: u64| {
@@ -222,7 +222,8 @@ pub(super) fn check_pair(
     observe(Event::Stage(Stage::CheckingTeacher));
     let mut notes = preflight::check_texts(&opened.student, recipe)?;
     let Fingerprints { student, teacher } = &opened.fingerprints;
-    if teacher.as_ref() == Some(student) && recipe.train.init_adapter.is_none() {
+    let sees_the_same = recipe.distill.teacher_context().is_none();
+    if teacher.as_ref() == Some(student) && recipe.train.init_adapter.is_none() && sees_the_same {
         notes.push(Finding::same_model());
     }
     Ok(notes)

@@ -42,5 +42,5 @@ pub(crate) fn row(number: u32, length: u32) -> (u32, TokenRow) {
         file_index: 0,
         line: 0,
     };
-    (number, TokenRow { ids: tokens(number, length), weights, info })
+    (number, TokenRow { ids: tokens(number, length), weights, context: Vec::new(), info })
 }

@@ -91,7 +91,7 @@ fn rows(student: &Student, recipe: &Recipe) -> Vec<TokenRow> {
     let records = dataset::open(&recipe.data.files, &recipe.data.read_options()).unwrap();
     let rows = records.map(|record| preparer.prepare(&record.unwrap()).unwrap().remove(0).encoded.unwrap());
     let info = RowInfo { tokens: 0, supervised: 0, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };
-    rows.map(|row| TokenRow { ids: row.ids, weights: row.weights, info }).collect()
+    rows.map(|row| TokenRow { ids: row.ids, weights: row.weights, context: Vec::new(), info }).collect()
 }
 
 #[test]

@@ -266,6 +266,16 @@ impl Context {
         self.arenas[Region::Saved as usize].used = mark.0;
     }
 
+    /// The present top of the arena of what host and device exchange.
+    pub fn mark_io(&self) -> Mark {
+        Mark(self.arenas[Region::Io as usize].used)
+    }
+
+    /// Gives back all that was exchanged since `mark`: passes that follow each other in one need no more than the largest of them.
+    pub fn release_io(&mut self, mark: Mark) {
+        self.arenas[Region::Io as usize].used = mark.0;
+    }
+
     /// A zeroed matrix that lives as long as the context (norms, adapters, optimiser state).
     ///
     /// # Panics

@@ -29,11 +29,11 @@ pub enum Failure {
     },
 
     /// This question will never be answered by this server (context too long, content policy, 413, 422): skip it.
-    #[error("the server does not take this question ({status}): {words}")]
+    #[error("the teacher does not take this question{}: {words}", shown(*status))]
     Question {
-        /// The HTTP status, or the one in an error inside a stream.
-        status: u16,
-        /// What the server said.
+        /// The HTTP status, or the one in an error inside a stream; none of a model on this machine.
+        status: Option<u16>,
+        /// What the teacher said.
         words: String,
     },
 
@@ -57,9 +57,9 @@ impl Failure {
         let words = said.words.clone();
         match status {
             _ if said.is_for_everyone() => Failure::Refused { status: Some(status), words },
-            _ if said.is_for_this_question() => Failure::Question { status, words },
+            _ if said.is_for_this_question() => Failure::Question { status: Some(status), words },
             408 | 409 | 425 | 429 | 500.. => Failure::Busy { status: Some(status), retry_after, words },
-            400 | 413 | 414 | 422 | 451 => Failure::Question { status, words },
+            400 | 413 | 414 | 422 | 451 => Failure::Question { status: Some(status), words },
             _ => Failure::Refused { status: Some(status), words },
         }
     }
@@ -69,7 +69,7 @@ impl Failure {
         match said.status {
             Some(status) => Failure::from_status(status, None, said),
             None if said.is_for_everyone() => Failure::Refused { status: None, words: said.words.clone() },
-            None if said.is_for_this_question() => Failure::Question { status: 400, words: said.words.clone() },
+            None if said.is_for_this_question() => Failure::Question { status: Some(400), words: said.words.clone() },
             None if said.has(&[
                 "rate limit",
                 "rate_limit",

@@ -130,9 +130,9 @@ impl HttpTeacher {
         let sends_usage = stream && self.endpoint.dialect == Dialect::OpenAi;
         let response = match post(takes_usage != Some(false)).await {
             // Some servers refuse unknown fields. Only a server that has never accepted this one gets a second attempt.
-            Err(Failure::Question { status: 400 | 422, .. } | Failure::Refused { status: Some(400 | 422), .. })
-                if sends_usage && takes_usage.is_none() =>
-            {
+            Err(
+                Failure::Question { status: Some(400 | 422), .. } | Failure::Refused { status: Some(400 | 422), .. },
+            ) if sends_usage && takes_usage.is_none() => {
                 let response = post(false).await?;
                 // Two responses may arrive at once; the first one decides.
                 let _ = self.takes_usage.set(false);

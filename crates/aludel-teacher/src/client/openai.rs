@@ -150,7 +150,7 @@ const CALLS: [&str; 3] = ["tool_calls", "function_call", "refusal"];
 
 /// A retry would give the same.
 pub(super) fn not_kept(reason: String) -> Failure {
-    Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") }
+    Failure::Question { status: Some(200), words: format!("its answer cannot be kept: {reason}") }
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn kind(result: &Result<Answer, Failure>) -> String {
         Ok(answer) => format!("answer {}", answer.finish.as_str()),
         Err(Failure::Busy { status, retry_after, .. }) => format!("busy {status:?} {retry_after:?}"),
         Err(Failure::Broken { .. }) => "broken".to_owned(),
-        Err(Failure::Question { status, .. }) => format!("question {status}"),
+        Err(Failure::Question { status, .. }) => format!("question {}", status.unwrap_or_default()),
         Err(Failure::Refused { status, .. }) => format!("refused {status:?}"),
     }
 }

@@ -29,7 +29,7 @@ pub(super) enum AttemptOutcome {
     /// or a setting may be the cause.
     NotTaken {
         words: String,
-        status: u16,
+        status: Option<u16>,
         is_kept: bool,
     },
     Failed(Failure),

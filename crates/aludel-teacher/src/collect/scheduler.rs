@@ -253,7 +253,8 @@ impl<'a> Scheduler<'a> {
                 self.spending.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
-                told(Event::Notice(Notice::Skipped { origin: job.origin(), words: format!("{words} ({status})") }));
+                let told_words = status.map_or_else(|| words.clone(), |status| format!("{words} ({status})"));
+                told(Event::Notice(Notice::Skipped { origin: job.origin(), words: told_words }));
                 if self.progress.done == 0 && self.progress.failed >= NONE_TAKEN {
                     self.end(self.none_taken(&words), now + self.options.grace);
                 }

@@ -7,13 +7,14 @@ use aludel_settings::{Checker, Problem};
 impl TraceSettings {
     /// What collecting cannot start without: prompts, a teacher, a model and a store.
     pub fn missing(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.unusable_locally();
         let mut need = |is_there: bool, key: &str, reason: &str, mend: &str| {
             if !is_there {
                 problems.push(Problem::missing(&format!("trace.{key}"), reason, mend));
             }
         };
-        let teacher = "give an address such as http://127.0.0.1:8000/v1: --teacher URL..., or a preset: --preset NAME";
+        let teacher = "give an address such as http://127.0.0.1:8000/v1: --teacher URL..., a model that runs here: --teacher FILE.gguf, or a \
+                       preset: --preset NAME";
         need(
             !self.prompts.is_empty(),
             "prompts",
@@ -22,7 +23,7 @@ impl TraceSettings {
         );
         need(!self.teacher.is_empty() || self.preset.is_some(), "teacher", "no teacher is named", teacher);
         need(
-            self.model.is_some(),
+            self.model.is_some() || self.local_teacher().is_some(),
             "model",
             "no model is named",
             "give the name by which the teacher knows it: --model NAME, or `model` in [trace]",
@@ -54,6 +55,41 @@ impl TraceSettings {
                 )),
                 None => {}
             }
+        }
+        problems
+    }
+
+    /// What has no meaning for a teacher on this machine, which no server stands before.
+    fn unusable_locally(&self) -> Vec<Problem> {
+        let Some(model) = self.local_teacher() else { return Vec::new() };
+        let named = format!("trace.teacher names {}, a model that runs on this machine", model.display());
+        let mut problems = Vec::new();
+        if self.teacher.len() > 1 {
+            problems.push(Problem::new(
+                "trace.teacher",
+                Some(self.teacher.join(", ")),
+                "it names a model that runs on this machine, and another teacher beside it",
+                "one model, or addresses of servers (http://HOST:PORT/v1) alone",
+            ));
+        }
+        let given = [
+            ("preset", self.preset.is_some()),
+            ("dialect", self.dialect.is_some()),
+            ("api_key_env", self.api_key_env.is_some()),
+            ("api_key_file", self.api_key_file.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("extra_body", !self.extra_body.is_empty()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+            let reason = format!("it is for servers, and {named}");
+            let mend = "leave it out, or give the address of a server: --teacher http://HOST:PORT/v1";
+            problems.push(Problem::new(&format!("trace.{key}"), None, reason, mend));
+        }
+        if self.top_logprobs.is_some() {
+            let reason = format!("{named}, and only the log probabilities of its own tokens are kept");
+            let mend =
+                "leave it out (trace.logprobs keeps those); `aludel cache` keeps a model's distribution at every token";
+            problems.push(Problem::new("trace.top_logprobs", None, reason, mend));
         }
         problems
     }

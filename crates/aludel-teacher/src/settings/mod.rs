@@ -23,7 +23,8 @@ pub struct TraceSettings {
     /// The store of traces, a file that any number of runs may share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
-    /// Addresses of teachers that serve the same model, such as "http://127.0.0.1:8000/v1".
+    /// Addresses of teachers that serve the same model, such as "http://127.0.0.1:8000/v1"; or one model that runs here: a GGUF file, a
+    /// Hugging Face model folder, or a name on the Hub such as `hf:owner/name`. What has no `://` is a model.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub teacher: Vec<String>,
@@ -35,7 +36,8 @@ pub struct TraceSettings {
     /// address where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Speech>,
-    /// Name of the model on the teachers' servers.
+    /// Name of the model on the teachers' servers; for a model that runs here, its name in the store: that of its file or folder where
+    /// not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Environment variable that holds the API key; the preset's where not given.
@@ -61,11 +63,13 @@ pub struct TraceSettings {
     pub temperature: f64,
     /// Sample from the most likely tokens whose probabilities add up to this; 1 takes all.
     pub top_p: f64,
-    /// Maximum number of tokens of an answer, including reasoning; the server's own limit where not given.
+    /// Maximum number of tokens of an answer, including reasoning; the server's own limit where not given, and 5,000 for a model that
+    /// runs here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_new_tokens: Option<u32>,
-    /// Where the servers' random numbers start; sample i is asked with seed + i.
+    /// Where the servers' random numbers start; sample i is asked with seed + i. For a model that runs here, a new one each time where
+    /// not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Keep the log probability of each token.
@@ -76,7 +80,8 @@ pub struct TraceSettings {
     pub top_logprobs: Option<u8>,
     /// Take answers as a stream, so that a stalled server shows early.
     pub stream: bool,
-    /// Maximum concurrent requests per teacher; lowered while more concurrency brings no throughput.
+    /// Maximum concurrent requests per teacher; lowered while more concurrency brings no throughput, and where a model that runs here has
+    /// no memory for so many.
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrency: usize,
     /// Maximum requests per minute and teacher.
@@ -87,10 +92,10 @@ pub struct TraceSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub tokens_per_minute: Option<u64>,
-    /// Price in dollars per million input tokens; the preset's where not given.
+    /// Price in dollars per million input tokens; the preset's where not given, and 0 for a model that runs here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_price: Option<f64>,
-    /// Price in dollars per million output tokens, including reasoning; the preset's where not given.
+    /// Price in dollars per million output tokens, including reasoning; the preset's where not given, and 0 for a model that runs here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_price: Option<f64>,
     /// Budget in dollars for all traces in the store, earlier runs included; the run stops before it is exceeded.

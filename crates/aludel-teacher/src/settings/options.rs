@@ -4,9 +4,18 @@ use super::{Speech, TraceSettings};
 use crate::client::{Dialect, Endpoint, Preset, Prices, RequestParams, Timeouts};
 use crate::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use aludel_data::dataset::ReadOptions;
+use std::path::Path;
 use std::time::Duration;
 
+/// Maximum tokens of an answer of a model on this machine, where none is given: nobody else ends it.
+const LOCAL_MAX_NEW_TOKENS: u32 = 5000;
+
 impl TraceSettings {
+    /// The teacher that runs on this machine, if one is named: whatever is no address.
+    pub fn local_teacher(&self) -> Option<&Path> {
+        self.teacher.iter().find(|named| !named.contains("://")).map(Path::new)
+    }
+
     /// The preset, if one is named.
     pub fn preset(&self) -> Option<Preset> {
         self.preset.as_deref().and_then(Preset::named)
@@ -49,9 +58,10 @@ impl TraceSettings {
     /// What tokens cost, in the recipe or else by the preset; `None` where neither says.
     pub fn price(&self) -> Option<Price> {
         let known = self.preset_prices();
+        let own = self.local_teacher().map(|_| 0.0);
         Some(Price {
-            prompt: self.prompt_price.or(known.map(|known| known.prompt_dollars))?,
-            completion: self.completion_price.or(known.map(|known| known.completion_dollars))?,
+            prompt: self.prompt_price.or(known.map(|known| known.prompt_dollars)).or(own)?,
+            completion: self.completion_price.or(known.map(|known| known.completion_dollars)).or(own)?,
         })
     }
 
@@ -69,7 +79,7 @@ impl TraceSettings {
             asking: RequestParams {
                 temperature: self.temperature,
                 top_p: self.top_p,
-                max_tokens: self.max_new_tokens,
+                max_tokens: self.max_new_tokens.or(self.local_teacher().map(|_| LOCAL_MAX_NEW_TOKENS)),
                 seed: self.seed,
                 logprobs: self.logprobs,
                 top_logprobs: self.top_logprobs,

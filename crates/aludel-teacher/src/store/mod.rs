@@ -264,7 +264,7 @@ impl Store {
     /// # Errors
     /// As [`Snapshot::open`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        Snapshot::open(&self.path)
+        Snapshot::open_again(&self.path)
     }
 }
 

@@ -83,6 +83,13 @@ fn for_writing_within(path: &Path, tries: i32) -> Result<Connection, Error> {
 pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
     check_file(path, false)?;
     check_beside(path)?;
+    for_reading_again(path)
+}
+
+/// Opens a store for reading that this process has open. Its files are not opened in any other way: closing a file gives back all locks
+/// that the process has on it (POSIX), those of SQLite's other connections among them, and another process would then take the store
+/// for one that nobody uses, and cut its shared memory.
+pub(super) fn for_reading_again(path: &Path) -> Result<Connection, Error> {
     // Read-write where possible: the last process to close a store cleans up its files.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);

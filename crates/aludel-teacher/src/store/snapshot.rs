@@ -109,7 +109,18 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Store`] for a file that is not a store, is damaged, or was written by a newer Aludel; [`Error::Data`].
     pub fn open(path: &Path) -> Result<Snapshot, Error> {
-        let connection = open::for_reading(path)?;
+        Snapshot::of(path, open::for_reading(path)?)
+    }
+
+    /// Opens a store for reading that this process has open.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub(super) fn open_again(path: &Path) -> Result<Snapshot, Error> {
+        Snapshot::of(path, open::for_reading_again(path)?)
+    }
+
+    fn of(path: &Path, connection: Connection) -> Result<Snapshot, Error> {
         let begun = connection.execute_batch("BEGIN").and_then(|()| {
             // The first read fixes the snapshot.
             connection.query_row("SELECT count(*) FROM runs", [], |_| Ok(()))

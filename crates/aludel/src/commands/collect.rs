@@ -1,6 +1,7 @@
 //! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and the output during the collection and at
 //! its end. `trace status` prints what is in a store.
 
+mod local;
 mod progress_text;
 mod show;
 mod warnings;
@@ -33,15 +34,16 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     prompts: Vec<PathBuf>,
 
-    /// Teacher server, such as http://127.0.0.1:8000/v1; several share the work
-    #[arg(long, value_name = "URL", num_args = 1..)]
+    /// Teacher server, such as http://127.0.0.1:8000/v1 (several share the work), or a model that runs here: a GGUF file, a folder or
+    /// hf:owner/name
+    #[arg(long, value_name = "URL|MODEL", num_args = 1..)]
     teacher: Vec<String>,
 
     /// Preset address, API key variable and prices: deepseek, ollama, vllm or llama.cpp
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
-    /// Name of the model on the servers
+    /// Name of the model on the servers; not needed for a model that runs here
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
@@ -229,19 +231,33 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
 struct Prepared {
     recipe: Recipe,
     store: Store,
-    teachers: Vec<Arc<HttpTeacher>>,
+    teachers: Teachers,
+}
+
+/// Who is asked.
+enum Teachers {
+    /// Servers of one model.
+    Served(Vec<Arc<HttpTeacher>>),
+    /// A model in this process.
+    Local(Box<local::LoadedTeacher>),
 }
 
 impl Prepared {
     fn of(mut recipe: Recipe) -> anyhow::Result<Prepared> {
         let key = key(&recipe)?;
         fetch_named(&mut recipe)?;
-        let mut teachers = Vec::new();
-        for mut endpoint in recipe.trace.endpoints() {
-            endpoint.key = key.clone();
-            endpoint.headers = headers(&recipe)?;
-            teachers.push(Arc::new(HttpTeacher::new(endpoint)?));
-        }
+        let teachers = match recipe.trace.local_teacher() {
+            Some(named) => Teachers::Local(Box::new(local::load(named, &recipe)?)),
+            None => {
+                let mut servers = Vec::new();
+                for mut endpoint in recipe.trace.endpoints() {
+                    endpoint.key = key.clone();
+                    endpoint.headers = headers(&recipe)?;
+                    servers.push(Arc::new(HttpTeacher::new(endpoint)?));
+                }
+                Teachers::Served(servers)
+            }
+        };
         let trace = &recipe.trace;
         if let (Some(known), Some(price)) = (trace.preset_prices(), trace.price())
             && (trace.prompt_price.is_none() || trace.completion_price.is_none())
@@ -259,12 +275,15 @@ impl Prepared {
     }
 
     fn collection(&self) -> Collection<'_> {
-        Collection {
-            prompts: self.recipe.trace.prompt_files(self.recipe.data.read_options()),
-            store: &self.store,
-            teachers: self.teachers.iter().map(|teacher| Arc::clone(teacher) as Arc<dyn Teacher>).collect(),
-            options: self.recipe.trace.options(),
-        }
+        let options = self.recipe.trace.options();
+        let (teachers, options) = match &self.teachers {
+            Teachers::Served(servers) => {
+                (servers.iter().map(|server| Arc::clone(server) as Arc<dyn Teacher>).collect(), options)
+            }
+            Teachers::Local(model) => (vec![Arc::clone(&model.teacher) as Arc<dyn Teacher>], model.options(options)),
+        };
+        let prompts = self.recipe.trace.prompt_files(self.recipe.data.read_options());
+        Collection { prompts, store: &self.store, teachers, options }
     }
 
     /// What the first server that lists its models has, where the one that was asked for is not among them.
@@ -276,7 +295,8 @@ impl Prepared {
             return String::new();
         }
         let wanted = self.recipe.trace.model.as_deref().unwrap_or_default();
-        let mut lists = self.teachers.iter().filter_map(|teacher| Some((teacher, listed_models(teacher).ok()?)));
+        let Teachers::Served(servers) = &self.teachers else { return String::new() };
+        let mut lists = servers.iter().filter_map(|teacher| Some((teacher, listed_models(teacher).ok()?)));
         let Some((teacher, models)) = lists.find(|(_, models)| !models.is_empty()) else { return String::new() };
         if models.iter().any(|model| model == wanted) {
             return String::new();

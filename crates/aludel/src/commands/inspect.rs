@@ -93,7 +93,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         Student::open(&path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let preparer = Preparer::new(&student, &recipe);
-    let mut records = dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?;
+    let mut records = dataset::open(&recipe.data.all_files(), &recipe.row_options())?;
     records.divide_counts(recipe.data.files.len());
     let (mut totals, mut evaluation) = (Totals::default(), Totals::default());
     // Which rows are too long is known when all were read.

@@ -45,6 +45,18 @@ const TEACHER: &[&str] = &[
     "distill.teacher_tokens_per_pass",
     "distill.pair_check",
 ];
+/// What a teacher in this process sees that the student does not.
+const TEACHER_CONTEXT: &[&str] = &["distill.teacher_system", "distill.teacher_context_column"];
+/// A teacher in this process that answers prompts.
+const LOCAL_TEACHER: &[&str] = &[
+    "distill.teacher_adapter",
+    "distill.teacher_dtype",
+    "distill.teacher_quantize",
+    "student.instruction_set",
+    "student.threads",
+];
+/// Answers that a student writes to the prompts of rows.
+const OWN_ANSWERS: &[&str] = &["distill.max_new_tokens", "distill.sampling_temperature"];
 /// Passes over rows without training.
 const PASSES: &[&str] = &["data.files", "data.long_rows", "train.max_length", "train.tokens_per_pass"];
 /// How a server is asked, beside what it is asked.
@@ -98,8 +110,8 @@ pub(crate) const BENCH_TRAIN: Scope = Scope::new(
         ],
     ],
 );
-pub(crate) const TRACE: Scope = Scope::new("aludel trace", "", &[PROMPTS]);
-pub(crate) const PLAN_TRACE: Scope = Scope::new("aludel plan trace", "", &[PROMPTS]);
+pub(crate) const TRACE: Scope = Scope::new("aludel trace", "", &[PROMPTS, LOCAL_TEACHER, TEMPLATE]);
+pub(crate) const PLAN_TRACE: Scope = Scope::new("aludel plan trace", "", &[PROMPTS, LOCAL_TEACHER, TEMPLATE]);
 pub(crate) const CURATE: Scope = Scope::new("aludel curate", "", &[ROWS, TEMPLATE, &["curate", "student.threads"]]);
 pub(crate) const CACHE: Scope = Scope::new(
     "aludel cache",
@@ -108,6 +120,7 @@ pub(crate) const CACHE: Scope = Scope::new(
         ROWS,
         TEMPLATE,
         TEACHER,
+        TEACHER_CONTEXT,
         PASSES,
         &[
             "data.eval_files",
@@ -126,8 +139,11 @@ pub(crate) const EVAL_TASKS: Scope = Scope::new("aludel eval", "--tasks", &[COMP
 pub(crate) const EVAL_SERVED: Scope = Scope::new("aludel eval", "--endpoint", &[SERVER, TEMPLATE, &["data.columns"]]);
 pub(crate) const EVAL_LOSS: Scope =
     Scope::new("aludel eval", "--loss", &[COMPUTING, ROWS, TEMPLATE, PASSES, &["train.init_adapter"]]);
-pub(crate) const EVAL_KL_TO: Scope =
-    Scope::new("aludel eval", "--kl-to", &[COMPUTING, ROWS, TEMPLATE, PASSES, TEACHER, &["train.init_adapter"]]);
+pub(crate) const EVAL_KL_TO: Scope = Scope::new(
+    "aludel eval",
+    "--kl-to",
+    &[COMPUTING, ROWS, TEMPLATE, PASSES, TEACHER, TEACHER_CONTEXT, OWN_ANSWERS, &["train.init_adapter"]],
+);
 
 const ALL: [&Scope; 13] = [
     &TRAIN,

@@ -17,13 +17,14 @@ use serde::Serialize;
 use super::record::RecordLayout;
 use super::shard::{self, RowKey, Shard, ShardHeader, ShardRow};
 use super::stored_kl::{MEASURED_TOKENS, Stored, measure};
-use super::{CacheEvent, CacheFile, FORMAT, shard_path, teacher_fingerprint};
+use super::{CacheEvent, CacheFile, FORMAT, TeacherContextKey, shard_path, teacher_fingerprint};
 use crate::checkpoint::{self, ROWS_FOLDER_NAME};
 use crate::error::{Error, Result};
 use crate::learner::context;
 use crate::rows::{RowKeys, tokenise};
 use crate::settings::{Problem, Problems, Recipe};
 use crate::supervision::SupervisedBatch;
+use crate::teacher::online::read_by_teacher;
 use crate::teacher::preflight::{self, RowsToCheck};
 use crate::teacher::{Loading, OnlineTeacher, Teacher as _};
 
@@ -73,6 +74,8 @@ struct WantedRow {
     number: usize,
     key: RowKey,
     places: Vec<u32>,
+    /// Tokens that the teacher reads.
+    tokens: usize,
 }
 
 /// Writes the cache of the recipe's data for its student, by `distill.teacher`. `observe` may break off: then what is finished stays, and
@@ -98,7 +101,6 @@ fn build_shards(
     folder: &Path,
     observe: &(dyn Fn(CacheEvent) -> ControlFlow<()> + Sync),
 ) -> Result<CacheSummary> {
-    let began = Instant::now();
     let mut student = Student::open(recipe.student_model()?)?;
     student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     // Looked at before it is locked: in a folder of somebody else's not even a lock is made.
@@ -108,15 +110,31 @@ fn build_shards(
     }
     let _lock = FolderLock::acquire(folder)?;
     atomic::recover(folder);
+    let built = build_locked(&student, recipe, options, folder, observe);
+    if built.as_ref().is_err_and(|error| !error.is_stop()) && CacheFile::find(folder)?.is_none() {
+        // A cache that is refused leaves nothing behind; rows that were only stopped are found again.
+        let _ = std::fs::remove_dir_all(folder.join(ROWS_FOLDER_NAME));
+    }
+    built
+}
+
+fn build_locked(
+    student: &Student,
+    recipe: &Recipe,
+    options: CacheOptions,
+    folder: &Path,
+    observe: &(dyn Fn(CacheEvent) -> ControlFlow<()> + Sync),
+) -> Result<CacheSummary> {
+    let began = Instant::now();
     let stopped = |told: ControlFlow<()>| if told.is_break() { Err(Error::Stopped) } else { Ok(()) };
     stopped(observe(CacheEvent::Hashing))?;
-    let keys = RowKeys::new(&student, recipe, &|_| observe(CacheEvent::Hashing))?;
+    let keys = RowKeys::new(student, recipe, &|_| observe(CacheEvent::Hashing))?;
     let fingerprint = teacher_fingerprint(recipe, &|| observe(CacheEvent::Hashing))?;
     stopped(observe(CacheEvent::CheckingTeacher))?;
-    let mut pair_notes = preflight::check_texts(&student, recipe)?;
+    let mut pair_notes = preflight::check_texts(student, recipe)?;
     let watch = || observe(CacheEvent::Tokenising);
-    let rows = tokenise(&student, recipe, &keys, &folder.join(ROWS_FOLDER_NAME), &mut |_| {}, &watch)?;
-    let longest = longest_row(recipe, &student)?;
+    let rows = tokenise(student, recipe, &keys, &folder.join(ROWS_FOLDER_NAME), &mut |_| {}, &watch)?;
+    let longest = longest_row(recipe, student)?;
     let (wanted, too_long) = wanted_rows(&rows, longest)?;
     let cut = cut(&wanted);
 
@@ -124,7 +142,7 @@ fn build_shards(
     let loading = |done, total| observe(CacheEvent::Loading { done, total });
     let longest = rows.lengths().iter().map(|&length| length as usize).filter(|&length| length <= longest).max();
     let mut teacher =
-        OnlineTeacher::load(&mut ctx, &student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
+        OnlineTeacher::load(&mut ctx, student, &recipe.distill, longest.unwrap_or(1), Loading::Read(&loading))?;
     if options.top_k > teacher.vocab() {
         let problem = Problem::new(
             "--top-k",
@@ -141,18 +159,22 @@ fn build_shards(
         teacher: recipe.distill.teacher_model()?.to_owned(),
         teacher_fingerprint: fingerprint,
         tokenizer: student.text.tokenizer.fingerprint()?,
-        rows_key: keys.cache(&student, recipe).to_string(),
+        rows_key: keys.cache(student, recipe).to_string(),
         layout,
         temperature: recipe.distill.temperature,
+        teacher_context: TeacherContextKey::of(&recipe.distill),
         seed: recipe.train.seed,
         rows: wanted.len(),
         tokens: wanted.iter().map(|row| row.places.len()).sum(),
         shards: cut.len(),
     };
     let read = |row: usize| Ok(rows.row(wanted[row].number)?);
+    teacher.check_rows(&mut (0..wanted.len()).map(read))?;
+    let longest = wanted.iter().map(|row| row.tokens).max().or(longest);
+    teacher.reach(&mut ctx, longest.unwrap_or(1));
     let of_rows = RowsToCheck { count: wanted.len(), read: &read };
     let mut checking = || observe(CacheEvent::CheckingTeacher);
-    pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, &student, recipe, of_rows, &mut checking)?);
+    pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, student, recipe, of_rows, &mut checking)?);
     let file = claim(folder, file)?;
 
     let mut build = Builder {
@@ -221,12 +243,12 @@ fn wanted_rows(rows: &Cache, longest: usize) -> Result<(Vec<WantedRow>, usize)> 
             continue;
         }
         let row = rows.row(number)?;
-        let key = RowKey::of(&row.ids);
+        let key = RowKey::of(&row.ids, &row.context);
         let places = (1..row.ids.len()).filter(|&t| row.weights[t] != 0.0).map(|t| t as u32 - 1);
         match seen.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(wanted.len());
-                wanted.push(WantedRow { number, key, places: places.collect() });
+                wanted.push(WantedRow { number, key, places: places.collect(), tokens: read_by_teacher(&row) });
             }
             Entry::Occupied(entry) => {
                 let all = &mut wanted[*entry.get()].places;
@@ -269,6 +291,8 @@ fn claim(folder: &Path, file: CacheFile) -> Result<CacheFile> {
         )
     } else if begun.tokenizer != file.tokenizer {
         "it was begun with another student's tokenizer".to_owned()
+    } else if begun.teacher_context != file.teacher_context {
+        "it was begun with another distill.teacher_system or distill.teacher_context_column".to_owned()
     } else if begun.rows_key != file.rows_key || begun.rows != file.rows || begun.tokens != file.tokens {
         "it was begun with other rows: other data, template or settings".to_owned()
     } else if begun.layout != file.layout || begun.temperature != file.temperature || begun.seed != file.seed {
@@ -328,7 +352,7 @@ impl Builder<'_> {
     ) -> Result<Option<f64>> {
         let (mut records, mut stored, mut next, mut asked) = (Vec::new(), Stored::default(), 0, 0);
         while next < wanted.len() {
-            let count = self.rows_of_pass(rows, &wanted[next..]);
+            let count = self.rows_of_pass(&wanted[next..]);
             let (some, of_pass) = (&wanted[next..next + count], &mut self.asked);
             let read = some.iter().map(|row| {
                 let mut tokens = rows.row(row.number)?;
@@ -354,10 +378,10 @@ impl Builder<'_> {
     }
 
     /// How many rows the teacher reads at once.
-    fn rows_of_pass(&self, rows: &Cache, wanted: &[WantedRow]) -> usize {
+    fn rows_of_pass(&self, wanted: &[WantedRow]) -> usize {
         let mut tokens = 0;
         let fitting = wanted.iter().take_while(|row| {
-            tokens += rows.lengths()[row.number] as usize;
+            tokens += row.tokens;
             tokens <= self.teacher.tokens_per_pass()
         });
         fitting.count().max(1)

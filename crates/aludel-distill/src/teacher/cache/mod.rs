@@ -9,6 +9,7 @@ mod record;
 mod shard;
 mod stored_kl;
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::evaluate::identity as model_identity;
-use crate::settings::Recipe;
+use crate::settings::{DistillSettings, Recipe, TeacherContext};
 
 pub use build::{CacheOptions, CacheSummary, build};
 pub use reader::CachedTeacher;
@@ -84,6 +85,9 @@ pub struct CacheFile {
     pub layout: RecordLayout,
     /// The temperature of the distributions.
     pub temperature: f64,
+    /// What the teacher saw that the student does not see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_context: Option<TeacherContextKey>,
     /// The seed of draws.
     pub seed: u64,
     /// Rows, without repetitions.
@@ -92,6 +96,34 @@ pub struct CacheFile {
     pub tokens: usize,
     /// Files that hold them.
     pub shards: usize,
+}
+
+/// What a teacher saw that the student does not see, to compare and to name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeacherContextKey {
+    /// The hash of the system prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The column of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+}
+
+impl TeacherContextKey {
+    /// Of the settings; none where teacher and student see the same.
+    fn of(settings: &DistillSettings) -> Option<TeacherContextKey> {
+        let TeacherContext { system, column } = settings.teacher_context()?;
+        let system = system.map(|system| blake3::hash(system.as_bytes()).to_hex()[..16].to_owned());
+        Some(TeacherContextKey { system, column })
+    }
+}
+
+impl fmt::Display for TeacherContextKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let system = self.system.as_ref().map(|hash| format!("a system prompt (hash {hash})"));
+        let column = self.column.as_ref().map(|column| format!("the column `{}`", column.escape_debug()));
+        formatter.write_str(&system.into_iter().chain(column).collect::<Vec<_>>().join(" and "))
+    }
 }
 
 impl CacheFile {

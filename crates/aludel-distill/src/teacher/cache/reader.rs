@@ -12,7 +12,7 @@ use aludel_model::student::Student;
 
 use super::record::RecordLayout;
 use super::shard::{self, RowKey, Runs, Shard};
-use super::{CacheFile, shard_path};
+use super::{CacheFile, TeacherContextKey, shard_path};
 use crate::error::{Error, Result};
 use crate::settings::{CacheTarget, DistillSettings, DivergenceKind};
 use crate::supervision::SupervisedBatch;
@@ -61,6 +61,16 @@ impl CachedTeacher {
         }
         file.layout.check(student.text.tokenizer.vocab_size()).map_err(refuse)?;
         let target = target(&file.layout, settings.cache_target).map_err(refuse)?;
+        let asked = TeacherContextKey::of(settings);
+        if file.teacher_context != asked {
+            let told = |key: &Option<TeacherContextKey>| key.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+            return Err(refuse(format!(
+                "its teacher saw {} beside what the student sees, and this run's teacher {}; set distill.teacher_system and \
+                 distill.teacher_context_column as they were when the cache was written, or write another",
+                told(&file.teacher_context),
+                told(&asked)
+            )));
+        }
         if file.temperature != settings.temperature {
             let (own, asked) = (file.temperature, settings.temperature);
             return Err(refuse(format!(
@@ -123,8 +133,8 @@ impl CachedTeacher {
     }
 
     /// The records of a row.
-    fn row(&self, ids: &[u32]) -> Result<&RowRecords> {
-        self.rows.get(&RowKey::of(ids)).ok_or_else(|| self.missing("a row of this run is not in it"))
+    fn row(&self, ids: &[u32], context: &[u32]) -> Result<&RowRecords> {
+        self.rows.get(&RowKey::of(ids, context)).ok_or_else(|| self.missing("a row of this run is not in it"))
     }
 }
 
@@ -171,8 +181,8 @@ impl Teacher for CachedTeacher {
             ids.resize(batch.chosen.len() * width, 0);
             log_probs.resize(batch.chosen.len() * width, 0.0);
         } else {
-            for tokens in &batch.pass.rows {
-                let row = self.row(&batch.pass.ids[tokens.clone()])?;
+            for (number, tokens) in batch.pass.rows.iter().enumerate() {
+                let row = self.row(&batch.pass.ids[tokens.clone()], batch.teacher_row(number).0)?;
                 for &chosen in &batch.chosen[batch.chosen_in(tokens)] {
                     let place = chosen - tokens.start as u32;
                     let number =
@@ -264,11 +274,11 @@ impl Teacher for CachedTeacher {
 
     fn reach(&mut self, _ctx: &mut Context, _max_length: usize) {}
 
-    fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+    fn check_rows(&mut self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         let (mut count, mut absent) = (0u64, 0u64);
         for row in rows {
             let row = row?;
-            let records = self.rows.get(&RowKey::of(&row.ids));
+            let records = self.rows.get(&RowKey::of(&row.ids, &row.context));
             let mut supervised = (1..row.ids.len()).filter(|&t| row.weights[t] != 0.0).map(|t| t as u32 - 1);
             let is_there = records.is_some_and(|records| supervised.all(|place| records.record(place).is_some()));
             (count, absent) = (count + 1, absent + u64::from(!is_there));

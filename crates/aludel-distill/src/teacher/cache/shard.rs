@@ -16,16 +16,18 @@ const HASH_BYTES: usize = 32;
 /// Bytes before the header.
 const START: usize = MAGIC.len() + size_of::<u32>();
 
-/// What a row is found by: the hash of its ids.
+/// What a row is found by: the hash of its ids, and of what the teacher read in place of the tokens before the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RowKey([u8; 16]);
 
 impl RowKey {
-    /// Of a row with these ids.
-    pub(super) fn of(ids: &[u32]) -> RowKey {
+    /// Of a row with these ids, and a teacher's context, which may be empty.
+    pub(super) fn of(ids: &[u32], context: &[u32]) -> RowKey {
         let mut hasher = blake3::Hasher::new();
         let mut bytes = [0; 4 * 64];
-        for some in ids.chunks(64) {
+        // No token has this id.
+        let between: &[u32] = if context.is_empty() { &[] } else { &[u32::MAX] };
+        for some in [ids, between, context].into_iter().flat_map(|part| part.chunks(64)) {
             for (four, id) in bytes.as_chunks_mut().0.iter_mut().zip(some) {
                 *four = id.to_le_bytes();
             }

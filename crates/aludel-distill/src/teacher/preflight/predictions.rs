@@ -183,7 +183,7 @@ mod tests {
 
     fn row(tokens: usize) -> TokenRow {
         let info = RowInfo { tokens: 0, supervised: 0, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };
-        TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], info }
+        TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], context: Vec::new(), info }
     }
 
     #[test]

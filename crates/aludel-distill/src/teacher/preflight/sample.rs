@@ -69,7 +69,7 @@ pub(super) fn read(student: &Student, teacher: &Student, recipe: &Recipe) -> Sam
     let per_file = (MOST_RECORDS / files.len().max(1)).max(1);
     let (mut sample, mut bytes) = (Sample::default(), 0);
     for file in files {
-        let Ok(records) = dataset::open(std::slice::from_ref(file), &recipe.data.read_options()) else { continue };
+        let Ok(records) = dataset::open(std::slice::from_ref(file), &recipe.row_options()) else { continue };
         let before = sample.records.len();
         for record in records.take(LOOKED_AT * per_file).flatten() {
             if sample.records.len() == MOST_RECORDS || bytes > MOST_BYTES {

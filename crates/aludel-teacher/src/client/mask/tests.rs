@@ -186,7 +186,7 @@ fn answers_and_failures_hold_no_key() {
     for failure in [
         Failure::Busy { status: None, retry_after: None, words: KEY.to_string() },
         Failure::Broken { words: KEY.to_string() },
-        Failure::Question { status: 400, words: KEY.to_string() },
+        Failure::Question { status: Some(400), words: KEY.to_string() },
         Failure::Refused { status: None, words: KEY.to_string() },
     ] {
         assert!(mask.failure(failure).to_string().ends_with('…'));

@@ -26,7 +26,7 @@ impl Teacher for Echo {
         self.asked.lock().unwrap().push(content.clone());
         Box::pin(async move {
             match content.as_str() {
-                "long" => Err(Failure::Question { status: 400, words: "too long".to_owned() }),
+                "long" => Err(Failure::Question { status: Some(400), words: "too long".to_owned() }),
                 said if self.broken.contains(&said) => {
                     Err(Failure::Broken { words: "the connection broke".to_owned() })
                 }
@@ -102,7 +102,7 @@ fn asked_at(
 fn a_question_that_always_fails_is_left_and_holds_no_other_up() {
     let (end, mut came, times) = asked(&["bad"], &["bad", "a", "long", "b"], Duration::from_secs(60));
     came.sort();
-    let not_taken = "the server does not take this question (400): too long".to_owned();
+    let not_taken = "the teacher does not take this question (400): too long".to_owned();
     assert_eq!(came, [(1, Ok("a".to_owned())), (2, Err(not_taken)), (3, Ok("b".to_owned()))]);
     assert_eq!(end, End::Incomplete { left: 1 });
     assert!((5..=6).contains(&times), "{times}");

@@ -45,6 +45,7 @@ const EXAMPLES: &str = "\
 Examples:
   aludel trace --prompts prompts.jsonl --teacher http://127.0.0.1:8000/v1 --model NAME --store traces.db
   aludel trace --prompts hf:owner/name --preset deepseek --model NAME --store traces.db --max-cost 5
+  aludel trace --prompts prompts.jsonl --teacher teacher.gguf --store traces.db --samples 4
   aludel trace --recipe recipe.toml --samples 4 --prompt-suffix boxed --watch
   aludel trace status --store traces.db
   aludel trace export --store traces.db --output traces.jsonl
