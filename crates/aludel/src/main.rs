@@ -162,6 +162,10 @@ mod tests {
             (long, "logits --model m --ids 1 --output o"),
             (long, "gradients --model m --adapter a --ids 1 --output o"),
             (long, "bench train --student s"),
+            (long, "export --model m --output o"),
+            (long, "doctor"),
+            // A server says what it does.
+            (short, "serve --model m"),
             // Somebody types, or waits for a word that streams.
             (short, "chat --model m"),
             (short, "schema"),

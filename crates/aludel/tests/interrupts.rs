@@ -158,8 +158,19 @@ fn a_cache_that_is_stopped_says_what_it_kept_and_what_goes_on() {
     let workshop = Workshop::with_student();
     let row = |number: u32| json!({"prompt": format!("{number}?"), "response": "one more ".repeat(40)});
     workshop.write("rows.jsonl", &(0..20_000).map(|number| format!("{}\n", row(number))).collect::<String>());
-    let arguments =
-        ["cache", "--teacher", "student", "--student", "student", "--data", "rows.jsonl", "--output-dir", "cache"];
+    let arguments = [
+        "cache",
+        "--teacher",
+        "student",
+        "--student",
+        "student",
+        "--data",
+        "rows.jsonl",
+        "--output-dir",
+        "cache",
+        "--set",
+        "distill.pair_check=warn",
+    ];
     let mut child = start(&workshop, &arguments);
     until_it_shows_progress(&mut child);
     let output = signalled(child, "-TERM");

@@ -7,7 +7,9 @@ mod common;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use aludel_scripted_teacher::{Crowd, ScriptedTeacher};
 use common::Workshop;
@@ -71,12 +73,29 @@ fn walk(workshop: &Workshop, document: &str, placeholders: &[(&str, &str)]) -> V
         assert_eq!(placed[0], "aludel", "{document}: {line}");
         let beside = BESIDE.iter().find(|(command, _)| *command == placed[1]).map_or(&[][..], |(_, beside)| beside);
         let all: Vec<&str> = placed[1..].iter().map(String::as_str).chain(beside.iter().copied()).collect();
-        let answer = workshop.run(&all);
+        let answer = if placed[1] == "serve" { served(workshop, &all) } else { workshop.run(&all) };
         writeln!(said, "{answer}").unwrap();
         assert!(answer.contains("exit code: 0"), "{document}: `{line}` fails after this:\n{said}");
         walked.push(words);
     }
     walked
+}
+
+/// Starts a server on a free port, and ends it once it says that it serves.
+fn served(workshop: &Workshop, arguments: &[&str]) -> String {
+    let arguments = [arguments, &["--port", "0"]].concat();
+    let mut child = workshop.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("serving "), "{said}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    format!(
+        "$ aludel {}\nexit code: {}\n{said}{}",
+        arguments.join(" "),
+        ended.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&ended.stderr)
+    )
 }
 
 /// A byte-level student with room for the rows of the documents.
@@ -114,7 +133,7 @@ fn the_readme_tells_the_story_in_order() {
     write_traces(&workshop);
     let walked = walk(&workshop, "../README.md", &[]);
     let order: Vec<&str> = walked.iter().map(|words| words[1].as_str()).collect();
-    assert_eq!(order, ["curate", "inspect", "eval", "train", "eval", "compare", "merge", "chat"]);
+    assert_eq!(order, ["curate", "inspect", "eval", "train", "eval", "compare", "merge", "chat", "serve"]);
     let config = fs::read(workshop.path("run/adapter/adapter_config.json")).unwrap();
     let config: Value = serde_json::from_slice(&config).unwrap();
     assert_eq!(config["base_model_name_or_path"], "HuggingFaceTB/SmolLM2-135M-Instruct");

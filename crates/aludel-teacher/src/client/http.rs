@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -89,7 +89,9 @@ impl HttpTeacher {
     /// The names of the models that the server lists; empty if it has no such route.
     pub(crate) async fn models(&self) -> Result<Vec<String>, Failure> {
         let wait = self.endpoint.timeouts.request.min(SHORT_WAIT);
-        let mut response = match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
+        // Those who ask for the list may ask further questions from another runtime, where this connection would be dead.
+        let request = self.client.get(self.routes.models.clone()).header(CONNECTION, "close");
+        let mut response = match self.accepted(request, wait).await {
             Err(Failure::Refused { status: Some(404 | 405), .. }) => return Ok(Vec::new()),
             response => response.map_err(|failure| self.mask.failure(failure))?,
         };

@@ -95,8 +95,8 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     shared: SharedEvalArgs,
 
-    /// Random seed of samples and confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<u64>(0..=u64::MAX))]
+    /// Random seed of samples, of own answers and of confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "loss", value_parser = integer::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Name of the model in tables [default: the name of its file or folder]
@@ -112,7 +112,7 @@ pub(crate) struct EvalArgs {
 }
 
 /// What says how tasks are asked and scored has no effect on a loss.
-const OPTIONS_OF_TASKS: [&str; 12] = [
+const OPTIONS_OF_TASKS: [&str; 11] = [
     "tasks",
     "output_dir",
     "run",
@@ -123,7 +123,6 @@ const OPTIONS_OF_TASKS: [&str; 12] = [
     "max_new_tokens",
     "verifier",
     "batch",
-    "seed",
     "name",
 ];
 
