@@ -18,7 +18,7 @@ pub struct HiddenStates {
     width: usize,
     projections: Option<Projections>,
     /// Of the pass that runs: the places of its supervised tokens, and the student's states there, [chosen, C] for each pair. From
-    /// [`HiddenStates::compare`] on the latter hold the gradient of the loss.
+    /// `HiddenStates::compare` on the latter hold the gradient of the loss.
     places: Option<Indices>,
     states: Vec<Mat>,
     weights: Vec<f32>,
@@ -77,7 +77,7 @@ impl HiddenStates {
         HiddenStates { pairs, loss, width: student, projections, places: None, states, weights }
     }
 
-    /// The teacher's layers, in the order in which [`HiddenStates::compare`] takes their states.
+    /// The teacher's layers, in the order in which `HiddenStates::compare` takes their states.
     pub fn teacher_layers(&self) -> Vec<usize> {
         self.pairs.iter().map(|pair| pair[1]).collect()
     }
