@@ -12,6 +12,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A row that asks nothing, where the student is to answer it.
+    #[error(
+        "{place}: the row has no prompt that the student could answer itself; give rows of a prompt and a response, with data.loss_on other \
+         than \"all\", or set distill.lambda to 0"
+    )]
+    NoPrompt {
+        /// File and line.
+        place: String,
+    },
+
     /// Settings that make no sense.
     #[error(transparent)]
     Settings(#[from] Problems),

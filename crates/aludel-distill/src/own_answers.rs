@@ -63,8 +63,10 @@ impl OwnAnswers {
         };
         let (decoder, adapter) = (Arc::clone(&learner.decoder), Arc::clone(&learner.adapter));
         let tokens_per_pass = recipe.train.tokens_per_pass.min(TOKENS_PER_PASS).max(rows);
-        let engine =
-            Engine::new(&mut learner.ctx, decoder, Some(adapter), cache_tokens(max_length, rows), tokens_per_pass);
+        // A token that the teacher does not have cannot be judged.
+        let shared = learner.ask_teacher(|_, teacher| teacher.vocab()).unwrap_or(usize::MAX);
+        let cache = cache_tokens(max_length, rows);
+        let engine = Engine::new(&mut learner.ctx, decoder, Some(adapter), cache, tokens_per_pass).with_vocab(shared);
         OwnAnswers {
             engine,
             stop_ids,
@@ -74,7 +76,8 @@ impl OwnAnswers {
         }
     }
 
-    /// Replaces the last answer of each row with one that the student writes, in which every token counts. A draw depends on `seed`, the
+    /// Replaces the last answer of each row with one that the student writes, in which every token counts as much as the first of the
+    /// answer before. The rows have prompts: see [`has_prompt`]. A draw depends on `seed`, the
     /// number of its row, and its place. `tell` hears how many tokens are written, and may break off: then nothing is to be done with
     /// the rows.
     ///
@@ -88,9 +91,12 @@ impl OwnAnswers {
         tell: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Option<Written>> {
         let mut asked: HashMap<RequestId, usize> = HashMap::new();
+        let mut weights = Vec::with_capacity(rows.len());
         for (index, (number, row)) in rows.iter_mut().enumerate() {
-            row.ids.truncate(prompt_tokens(&row.weights));
-            row.weights = vec![0.0; row.ids.len()];
+            let prompt = prompt_tokens(&row.weights);
+            weights.push(row.weights.get(prompt).copied().unwrap_or(1.0));
+            row.ids.truncate(prompt);
+            row.weights = vec![0.0; prompt];
             let request = self.engine.submit(Request {
                 prompt: row.ids.clone(),
                 max_new_tokens: self.max_new_tokens.min(self.max_length.saturating_sub(row.ids.len())),
@@ -107,11 +113,12 @@ impl OwnAnswers {
         let mut written = Written::default();
         while !self.engine.is_idle() {
             for event in self.engine.step(&mut learner.ctx) {
-                let Some((_, row)) = asked.get(&event.request()).map(|&index| &mut rows[index]) else { continue };
+                let Some(&index) = asked.get(&event.request()) else { continue };
+                let row = &mut rows[index].1;
                 match *event {
                     Event::Token { token, finish, .. } => {
                         row.ids.push(token);
-                        row.weights.push(1.0);
+                        row.weights.push(weights[index]);
                         written.tokens += 1;
                         written.cut += u64::from(finish.is_some_and(|finish| finish != Finish::Stop));
                     }
@@ -129,6 +136,12 @@ impl OwnAnswers {
         }
         Ok(Some(written))
     }
+}
+
+/// Whether a row has tokens before its last answer that are more than the first, which nothing predicts. Plain text has none, nor have rows
+/// of which everything is learnt.
+pub(crate) fn has_prompt(row: &TokenRow) -> bool {
+    prompt_tokens(&row.weights) > 1
 }
 
 /// The tokens before the last answer of a row: before the last unbroken run of tokens that count. Of a row in which every token counts,

@@ -111,7 +111,14 @@ impl<'a> Preparer<'a> {
         let preflight = recipe.preflight_options();
         let cut_at = preflight.max_length;
         let (encode, long_rows) = (recipe.encode_options(), recipe.data.long_rows);
-        Preparer { student, encode, preflight, cut_at, long_rows, context: recipe.distill.teacher_context() }
+        Preparer {
+            student,
+            encode,
+            preflight,
+            cut_at,
+            long_rows,
+            context: recipe.distill.teacher_context().filter(|_| recipe.distill.has_teacher()),
+        }
     }
 
     /// The rows of a record; a conversation may make several.

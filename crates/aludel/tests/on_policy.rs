@@ -124,6 +124,33 @@ fn a_share_of_the_steps_is_on_policy_and_the_run_resumes() {
     }
 }
 
+/// A student may have tokens that its teacher lacks; it does not write them.
+#[test]
+fn tokens_that_the_teacher_lacks_are_not_written() {
+    let workshop = workshop();
+    let hot = ["--set", "student.add_tokens=[\"<think>\", \"</think>\"]", "--set", "distill.sampling_temperature=100"];
+    train(&workshop, "run", &hot);
+    let told = kl_of_own_answers(&workshop, &["--adapter", "run/adapter", "--set", "distill.sampling_temperature=100"]);
+    assert!(told.is_finite());
+}
+
+#[test]
+fn rows_keep_their_weights_and_rows_without_prompts_are_refused() {
+    let workshop = workshop();
+    train(&workshop, "plain", &[]);
+    let row = |i: usize| {
+        let weight = if i % 2 == 0 { 0.01 } else { 1.0 };
+        json!({"prompt": format!("{i}+1?"), "response": format!("It is {}.", i + 1), "weight": weight})
+    };
+    workshop.write("rows.jsonl", &(0..24).map(|i| format!("{}\n", row(i))).collect::<String>());
+    train(&workshop, "weighted", &[]);
+    let adapter = |run: &str| fs::read(workshop.path(&format!("{run}/adapter/adapter_model.safetensors"))).unwrap();
+    assert!(adapter("plain") != adapter("weighted"));
+    let told = workshop.run(&train_args("all", &[&ON_POLICY[..], &["--set", "data.loss_on=all"]].concat()));
+    let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("rows.jsonl:") && flat.contains("the row has no prompt"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_on_policy_is_refused() {
     let workshop = Workshop::with_student();
@@ -153,11 +180,21 @@ fn what_cannot_be_on_policy_is_refused() {
         ],
         &["distill.balance", "have no cross-entropy"],
     );
+    refused(
+        &[
+            "distill.kind=[\"ce\", \"hidden\"]",
+            "distill.teacher=student",
+            "distill.lambda=0.5",
+            "distill.hidden_layers=[[2, 1]]",
+        ],
+        &["distill.hidden_layers"],
+    );
     refused(&["distill.kind=logits", "distill.teacher=student", "distill.lambda=2"], &["it is a share of the steps"]);
     refused(
         &["distill.kind=logits", "distill.teacher=student", "distill.max_new_tokens=0"],
         &["distill.max_new_tokens", "for example 256"],
     );
+    refused(&["distill.teacher=student"], &["distill.teacher", "nothing of this teacher"]);
     let told = workshop.run(&["eval", "--own-answers", "--model", "student", "--data", "rows.jsonl"]);
     assert!(told.contains("--kl-to"), "{told}");
 }

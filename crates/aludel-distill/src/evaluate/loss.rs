@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::merge::adapter_text;
 use crate::objective;
-use crate::own_answers::OwnAnswers;
+use crate::own_answers::{OwnAnswers, has_prompt};
 use crate::prepare::Preparer;
-use crate::settings::{DistillSettings, MaxLength, Problem, Problems, Recipe};
+use crate::settings::{DistillSettings, MaxLength, NO_CONTEXT_OF_OWN_ANSWERS, Problem, Problems, Recipe};
 use crate::supervision::PassSums;
 use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::trained_prompts::TrainedPrompts;
@@ -72,7 +72,10 @@ pub enum RowsProgress {
 /// # Errors
 /// A student, an adapter or rows that training would refuse, and data of which no row is left.
 pub fn held_out_loss(recipe: &Recipe, tell: &dyn Fn(RowsProgress)) -> Result<Loss> {
-    let recipe = Recipe { distill: DistillSettings::default(), ..recipe.clone() };
+    // A column that only a teacher sees stays one.
+    let teacher_context_column = recipe.distill.teacher_context_column.clone();
+    let recipe =
+        Recipe { distill: DistillSettings { teacher_context_column, ..DistillSettings::default() }, ..recipe.clone() };
     let Evaluated { sums, mut found, .. } = evaluate_rows(&recipe, None, tell)?;
     found.loss = sums.mean_loss();
     found.perplexity = found.loss.exp();
@@ -100,12 +103,9 @@ pub(super) fn evaluate_rows(
     own_answers: Option<u64>,
     tell: &dyn Fn(RowsProgress),
 ) -> Result<Evaluated> {
-    let own = &recipe.distill;
-    if own_answers.is_some() && (own.teacher_system.is_some() || own.teacher_context_column.is_some()) {
-        let key = if own.teacher_system.is_some() { "teacher_system" } else { "teacher_context_column" };
-        let reason = "a teacher that sees more than the student cannot judge the student's own answers yet";
-        let problem = Problem::new(&format!("distill.{key}"), None, reason, "leave it out, or --own-answers");
-        return Err(Problems::one(problem).into());
+    if own_answers.is_some() && recipe.distill.teacher_context().is_some() {
+        let mend = "leave distill.teacher_system and distill.teacher_context_column out, or --own-answers";
+        return Err(Problems::one(Problem::new("--own-answers", None, NO_CONTEXT_OF_OWN_ANSWERS, mend)).into());
     }
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
@@ -147,6 +147,12 @@ pub(super) fn evaluate_rows(
         .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, &student, &recipe, of_rows, &mut watch));
     if let Some(findings) = checked {
         pair_notes.extend(findings?);
+    }
+    if own_answers.is_some()
+        && let Some(row) = rows.iter().find(|row| !has_prompt(row))
+    {
+        let path = recipe.data.files.get(row.info.file_index as usize).cloned().unwrap_or_default();
+        return Err(Error::NoPrompt { place: format!("{}:{}", path.display(), row.info.line) });
     }
     let rows: Vec<(u32, TokenRow)> = (0..).zip(rows).collect();
     let at_once = if own_answers.is_some() { ANSWERED_AT_ONCE } else { rows.len() };

@@ -104,8 +104,8 @@ impl FileType {
             FileType::BF16 => 5e-3,
             FileType::Q8_0 => 0.02,
             FileType::Q6_K => 0.05,
-            FileType::Q5_K_M | FileType::Q5_1 | FileType::Q5_0 => 0.15,
-            FileType::Q4_K_M | FileType::Q4_1 | FileType::Q4_0 => 0.5,
+            FileType::Q5_K_M | FileType::Q5_1 | FileType::Q5_0 => 0.3,
+            FileType::Q4_K_M | FileType::Q4_1 | FileType::Q4_0 => 0.8,
         }
     }
 }

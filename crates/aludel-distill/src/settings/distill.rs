@@ -213,6 +213,10 @@ impl Default for DistillSettings {
     }
 }
 
+/// Why a teacher that sees more is not asked of answers that the student writes.
+pub(crate) const NO_CONTEXT_OF_OWN_ANSWERS: &str =
+    "a teacher that sees more than the student cannot judge the student's own answers yet";
+
 impl DistillSettings {
     /// Whether a teacher is asked in training.
     pub fn has_teacher(&self) -> bool {
@@ -264,7 +268,9 @@ impl DistillSettings {
     /// # Errors
     /// As [`HiddenLayers::pairs`].
     pub fn layer_pairs(&self, student: usize, teacher: usize) -> Result<Vec<[usize; 2]>, Problems> {
-        self.hidden_layers.pairs(student, teacher, self.kind == [LossTerm::Hidden])
+        // Cross-entropy is no term of steps on the student's own answers.
+        let trains_all = |term: &LossTerm| *term == LossTerm::Logits || (*term == LossTerm::Ce && !self.is_on_policy());
+        self.hidden_layers.pairs(student, teacher, !self.kind.iter().any(trains_all))
     }
 
     /// `distill.teacher`, where it cannot be done without.
@@ -305,9 +311,19 @@ impl DistillSettings {
         )
     }
 
-    /// What training with these settings lacks.
+    /// What training with these settings lacks: a teacher where one is asked, and the term that asks where one is named.
     pub(super) fn missing(&self) -> Option<Problem> {
-        (self.has_teacher() && self.teacher.is_none() && self.cache.is_none()).then(|| self.teacher_missing())
+        if self.has_teacher() {
+            return (self.teacher.is_none() && self.cache.is_none()).then(|| self.teacher_missing());
+        }
+        let named = [("teacher", &self.teacher), ("cache", &self.cache)];
+        let (key, path) = named.into_iter().find_map(|(key, path)| Some((key, path.as_ref()?)))?;
+        Some(Problem::new(
+            &format!("distill.{key}"),
+            Some(path.display().to_string()),
+            "distill.kind is \"ce\": the student would learn the data's tokens alone, and nothing of this teacher",
+            "--set distill.kind=logits, or leave the teacher out",
+        ))
     }
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
@@ -418,10 +434,10 @@ impl DistillSettings {
             "0, or distill.teacher in place of distill.cache",
         );
         check.that(
-            !self.is_on_policy() || (self.teacher_system.is_none() && self.teacher_context_column.is_none()),
+            !self.is_on_policy() || self.teacher_context().is_none(),
             "lambda",
             self.lambda,
-            "a teacher that sees more than the student cannot judge the student's own answers yet",
+            NO_CONTEXT_OF_OWN_ANSWERS,
             "0, or neither distill.teacher_system nor distill.teacher_context_column",
         );
         check.that(

@@ -22,6 +22,7 @@ pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
+pub(crate) use distill::NO_CONTEXT_OF_OWN_ANSWERS;
 pub use distill::{
     Balancing, CacheTarget, DistillSettings, DivergenceKind, HiddenLossKind, PairCheck, TeacherContext, TermWeights,
 };

@@ -22,7 +22,7 @@ use crate::lr_schedule::check_rates;
 use crate::memory::TrainingMemory;
 use crate::metrics::{self, TrainerState};
 use crate::objective;
-use crate::own_answers::OwnAnswers;
+use crate::own_answers::{OwnAnswers, has_prompt};
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
@@ -337,8 +337,16 @@ impl ChosenRows {
         if recipe.distill.is_on_policy() {
             (largest, most) = (largest.with_own_answers(&recipe.train), most.max(max_length));
         }
-        let process_bytes = growth.process_bytes(largest);
+        // What a teacher reads of the rows is known only now.
         learner.check_rows(&mut rows.train.iter().chain(&rows.test).map(|&row| rows.row(row)))?;
+        let process_bytes = TrainingMemory::of_loaded(learner, is_restored, recipe).process_bytes(largest);
+        if recipe.distill.is_on_policy() {
+            for &number in &rows.train {
+                if !has_prompt(&rows.row(number)?) {
+                    return Err(Error::NoPrompt { place: rows.place(recipe, number) });
+                }
+            }
+        }
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
         learner.reach(max_length.saturating_add(answers));

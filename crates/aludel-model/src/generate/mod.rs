@@ -99,6 +99,8 @@ pub struct Engine {
     submitted: u64,
     /// The most tokens of a sequence, prompt and answer.
     context_tokens: usize,
+    /// Tokens that may be chosen: the first so many.
+    vocab: usize,
     /// Tokens, rows of logits, and penalised ones among these, of the passes that the arenas have room for. They count together: room
     /// for the most tokens with one row, and for few tokens with the most rows, is not room for the most of both.
     planned: HashSet<(usize, usize, usize)>,
@@ -142,9 +144,16 @@ impl Engine {
             submitted: 0,
             context_tokens: decoder.max_positions().min(blocks * BLOCK),
             planned: HashSet::new(),
+            vocab: usize::MAX,
             decoder,
             adapter,
         }
+    }
+
+    /// Chooses among the first `vocab` tokens alone: what lies behind them may mean nothing to another model.
+    #[must_use]
+    pub fn with_vocab(self, vocab: usize) -> Engine {
+        Engine { vocab, ..self }
     }
 
     /// Bytes of a cache for `context_tokens` tokens.
@@ -234,7 +243,7 @@ impl Engine {
 
     /// Runs the batch and chooses a token for each of its complete sequences, if there are any.
     fn run(&mut self, ctx: &mut Context) {
-        let Engine { decoder, adapter, cache, batch, host, planned, schedule, context_tokens, .. } = self;
+        let Engine { decoder, adapter, cache, batch, host, planned, schedule, context_tokens, vocab, .. } = self;
         host.list_choices(schedule, batch, *context_tokens);
         let adapter = adapter.as_deref();
         let attention = Attention::Cached { cache, extensions: &batch.extensions };
@@ -253,7 +262,7 @@ impl Engine {
             let logits = ctx.alloc(Region::Io, rows.len(), decoder.vocab_size(adapter));
             decoder.logits(ctx, hidden, adapter, logits);
             ctx.release(mark);
-            host.choose(ctx, logits);
+            host.choose(ctx, logits.col_range(0, logits.cols().min(*vocab)));
             of_pass = Some(logits);
         };
         // an `insert` may ask for memory even where the key is there

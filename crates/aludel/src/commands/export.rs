@@ -243,7 +243,7 @@ fn in_ollama(folder: &Path) -> String {
 
 fn parity_line(parity: &Parity) -> String {
     format!(
-        "the same ids for {} texts and {} conversations; KL {:.1e} nats per token over {} tokens (at most {:.0e})",
+        "the same ids for {} texts and {} conversations; KL {:.1e} nats per token over {} tokens (at most {:.1e})",
         parity.texts,
         parity.conversations,
         parity.kl,

@@ -52,6 +52,8 @@ const LOCAL_TEACHER: &[&str] = &[
     "distill.teacher_adapter",
     "distill.teacher_dtype",
     "distill.teacher_quantize",
+    "student.attention",
+    "student.device",
     "student.instruction_set",
     "student.threads",
 ];
@@ -137,8 +139,11 @@ pub(crate) const SERVE: Scope = Scope::new("aludel serve", "", &[COMPUTING, TEMP
 pub(crate) const EVAL_TASKS: Scope = Scope::new("aludel eval", "--tasks", &[COMPUTING, TEMPLATE, &["data.columns"]]);
 /// What `[data]` has for the template is refused by the server's file, with the reason.
 pub(crate) const EVAL_SERVED: Scope = Scope::new("aludel eval", "--endpoint", &[SERVER, TEMPLATE, &["data.columns"]]);
-pub(crate) const EVAL_LOSS: Scope =
-    Scope::new("aludel eval", "--loss", &[COMPUTING, ROWS, TEMPLATE, PASSES, &["train.init_adapter"]]);
+pub(crate) const EVAL_LOSS: Scope = Scope::new(
+    "aludel eval",
+    "--loss",
+    &[COMPUTING, ROWS, TEMPLATE, PASSES, &["distill.teacher_context_column", "train.init_adapter"]],
+);
 pub(crate) const EVAL_KL_TO: Scope = Scope::new(
     "aludel eval",
     "--kl-to",
@@ -187,6 +192,11 @@ impl Scope {
     fn instead(&self, section: &str, name: &str, flags: &Flags) -> String {
         let key = format!("{section}.{name}");
         let same_name = |known: &str| known.split_once('.').is_some_and(|(_, known)| known == name);
+        // A teacher that runs here has settings of its own for what a student's are called in other commands.
+        let of_teacher = format!("distill.teacher_{name}");
+        if section == "student" && self.reads(&of_teacher) {
+            return format!("give --set {of_teacher}=VALUE");
+        }
         let by_key = flags.known.iter().find(|(known, _)| *known == key);
         if let Some((_, flag)) = by_key.or_else(|| flags.known.iter().find(|(known, _)| same_name(known))) {
             return format!("give {flag}");

@@ -92,7 +92,7 @@ pub(super) fn check(
     let is_near = parity.kl <= parity.kl_bound;
     if !is_near {
         return Err(differs(format!(
-            "the next token's distribution is another one: KL {:.2e} nats per token over {tokens} tokens, where {} may have {:.0e}; if the \
+            "the next token's distribution is another one: KL {:.2e} nats per token over {tokens} tokens, where {} may have {:.1e}; if the \
              model is merely sensitive to rounding, export a more exact --type, or give --no-gate",
             parity.kl,
             options.file_type.name(),

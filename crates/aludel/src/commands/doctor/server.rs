@@ -23,7 +23,11 @@ pub(super) fn findings(url: &str, model: Option<&str>, key: Option<Secret>) -> V
     let endpoint = Endpoint { key, timeouts, ..Endpoint::new(url, Dialect::OpenAi) };
     let teacher = match HttpTeacher::new(endpoint) {
         Ok(teacher) => teacher,
-        Err(error) => return vec![Finding::failure("teacher", url, &error.to_string())],
+        // The message names the address without what may be a password.
+        Err(error) => {
+            let mend = "write it as http://host:8000/v1, and give a key by --api-key-env or --api-key-file";
+            return vec![Finding::error("teacher", "an address that cannot be asked", error.to_string(), mend)];
+        }
     };
     let name = teacher.name().to_owned();
     let models = match listed_models(&teacher) {
@@ -64,7 +68,7 @@ fn answer(teacher: Arc<dyn Teacher>, model: String) -> Finding {
         Ok::<(), aludel_teacher::Error>(())
     };
     let end = ask_list(&teacher, list.into_iter(), &options, &AtomicBool::new(false), &mut |_| {}, &mut take);
-    let mend = "name a model that the server has with --teacher-model, and give its key with --api-key-env";
+    let mend = "if the model or the key is refused, give them with --teacher-model and --api-key-env; if the server is busy, ask again later";
     let failed = |reason: String| Finding::error("answer", format!("none of {model}"), reason, mend);
     match (came, end) {
         (Some(Ok(answer)), _) => {
