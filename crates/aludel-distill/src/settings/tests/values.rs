@@ -230,4 +230,8 @@ fn hidden_states_need_a_teacher_and_layers() {
     assert_eq!(right(&pairs.to_toml().unwrap()).recipe, pairs, "a recipe is read as it was written");
     let every = right(&format!("{hidden}hidden_layers = 4")).recipe;
     assert_eq!(every.distill.layer_pairs(8, 16).unwrap(), [[4, 8], [8, 16]]);
+    // Steps on the student's own answers have no cross-entropy, which would train the layers above the last pair.
+    let below = "[distill]\nteacher = \"t\"\nkind = [\"ce\", \"hidden\"]\nhidden_layers = [[1, 1]]\n";
+    assert!(right(below).recipe.distill.layer_pairs(2, 2).is_ok());
+    assert!(right(&format!("{below}lambda = 0.5\n")).recipe.distill.layer_pairs(2, 2).is_err());
 }
