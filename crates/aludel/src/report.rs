@@ -3,6 +3,7 @@
 
 use crate::console::Console;
 use crate::humanize::grouped;
+use crate::signals::is_stopping;
 use aludel_distill::settings::{Problem, Problems};
 use aludel_files::shortened;
 use anstyle::{AnsiColor, Style};
@@ -67,6 +68,8 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
         Ok(Outcome::Stopped) => ExitCode::from(STOPPED),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Ok(Outcome::Found) => ExitCode::from(FAILED),
+        // Ctrl-C also ends the reader of a pipe: what was stopped is not done, although nothing could be said of it.
+        Err(error) if is_broken_pipe(&error) && is_stopping() => ExitCode::from(STOPPED),
         // The reader of our output has closed the pipe, as `head` does: that is no error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

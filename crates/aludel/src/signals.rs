@@ -37,6 +37,14 @@ pub(crate) fn end_on_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Set by the first signal, once a command listens.
+static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether a signal has asked a command to stop that can be resumed.
+pub(crate) fn is_stopping() -> bool {
+    STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
 /// If a signal is ending the process, waits for the end: results and errors in the meantime are not printed.
 pub(crate) fn let_end() {
     while IS_ENDING.load(Ordering::SeqCst) {
@@ -87,7 +95,6 @@ pub(crate) fn end_conversation_on_sigterm() -> anyhow::Result<()> {
 }
 
 fn listen(answer: Option<&'static str>, continued_with: String) -> anyhow::Result<Arc<AtomicBool>> {
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     // Commands that are made of others listen once.
     if let Some(stop) = STOP.get() {
         return Ok(Arc::clone(stop));

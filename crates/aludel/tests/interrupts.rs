@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Workshop, write_student};
+use common::{Workshop, train_args, write_student};
 use serde_json::json;
 
 fn start(workshop: &Workshop, arguments: &[&str]) -> Child {
@@ -183,4 +183,25 @@ fn a_cache_that_is_stopped_says_what_it_kept_and_what_goes_on() {
         code => panic!("{code:?}: {said}"),
     };
     assert!(said.contains(&told), "lacks {told:?}:\n{said}");
+}
+
+/// Ctrl-C ends all of a pipe: nobody reads any more while the command still ends what it does.
+#[test]
+fn a_command_whose_readers_are_gone_goes_on_and_stops_as_it_should() {
+    let workshop = Workshop::with_student();
+    let row = |number: u32| json!({"prompt": format!("{number}?"), "response": number.to_string()});
+    workshop.write("rows.jsonl", &(0..40).map(|number| format!("{}\n", row(number))).collect::<String>());
+    let mut child = start(&workshop, &["curate", "--input", "rows.jsonl", "--output-dir", "curated"]);
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(workshop.path("curated/train.jsonl").is_file());
+
+    let epochs = ["--set", "train.num_train_epochs=100000", "--dtype", "f32"];
+    let mut child = start(&workshop, &train_args("run", &epochs));
+    drop((child.stdout.take(), child.stderr.take()));
+    while !workshop.path("run/metrics.jsonl").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(75), "it is stopped, and can be resumed");
 }

@@ -135,6 +135,12 @@ Examples:
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
+    if args.resume && begun_with(recipe.output_dir()?).is_none() {
+        tracing::warn!(
+            "nothing to resume in {}: a new run starts",
+            harmless(&recipe.output_dir()?.display().to_string())
+        );
+    }
     let summary = run_recipe(&recipe, args.resume, args.json, Phase::whole(), console)?;
     if let Some(adapter) = &summary.adapter {
         warn_of_unnamed_base(adapter, recipe.train.output_dir.as_deref().unwrap_or(Path::new(".")))?;

@@ -83,11 +83,14 @@ impl Write for LogWriter {
         for shown in locked(&SHOWN).iter() {
             locked(&shown.state).broken_silence(shown.started.elapsed());
         }
-        suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+        // If standard error is closed, nothing can be said, and the work goes on: told of it, the subscriber would print there that it
+        // could not print, and panic.
+        let _ = suspend(|| io::stderr().write_all(bytes));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
