@@ -11,7 +11,7 @@ use aludel_model::generate::{Finish, Request, Sampling};
 use aludel_text::Piece;
 use axum::http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{self, Receiver, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 
 use crate::engine::{Generated, Job};
 use crate::error::ApiError;
@@ -20,7 +20,7 @@ use crate::server::Server;
 /// Chunks that wait for a client to read them.
 const CHUNKS_WAITING: usize = 64;
 /// How long they wait before the client counts as gone.
-const READING: Duration = Duration::from_secs(60);
+pub(crate) const READING: Duration = Duration::from_secs(60);
 
 /// What is to be answered.
 pub(crate) struct Ask {
@@ -84,11 +84,39 @@ pub(crate) struct Whole {
     pub(crate) count: usize,
 }
 
+/// What becomes of an answer, and whether all of it came.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    receiver: Receiver<Chunk>,
+    /// Samples that have not ended.
+    open: u32,
+}
+
+impl Chunks {
+    pub(crate) fn new(receiver: Receiver<Chunk>, samples: u32) -> Chunks {
+        Chunks { receiver, open: samples }
+    }
+
+    /// The next chunk; none once nobody writes any more.
+    pub(crate) async fn recv(&mut self) -> Option<Chunk> {
+        let chunk = self.receiver.recv().await;
+        if let Some(Chunk::End { .. } | Chunk::Failed(_)) = chunk {
+            self.open = self.open.saturating_sub(1);
+        }
+        chunk
+    }
+
+    /// Whether a sample has not ended. If nobody writes any more, part of the answer is lost.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.open > 0
+    }
+}
+
 /// Has a prompt answered. The answers end early if what is returned is dropped.
 ///
 /// # Errors
 /// A prompt that leaves no room for an answer; too many answers under way.
-pub(crate) fn start(server: &Arc<Server>, ask: Ask) -> Result<Receiver<Chunk>, ApiError> {
+pub(crate) fn start(server: &Arc<Server>, ask: Ask) -> Result<Chunks, ApiError> {
     server.metrics.requests.fetch_add(1, Ordering::Relaxed);
     let prompt_tokens = ask.prompt.ids.len();
     if prompt_tokens == 0 {
@@ -132,7 +160,7 @@ pub(crate) fn start(server: &Arc<Server>, ask: Ask) -> Result<Receiver<Chunk>, A
         };
         tokio::spawn(writer.run(tokens));
     }
-    Ok(chunks)
+    Ok(Chunks::new(chunks, ask.samples))
 }
 
 fn busy(server: &Server, samples: u32) -> ApiError {
@@ -154,13 +182,21 @@ struct Writer {
     tells_reasoning: bool,
     wants_tokens: bool,
     stop: Arc<Vec<String>>,
-    sink: mpsc::Sender<Chunk>,
+    sink: Sender<Chunk>,
     /// Those of all samples of the request.
     _slots: Arc<OwnedSemaphorePermit>,
 }
 
 impl Writer {
-    async fn run(self, mut generated: UnboundedReceiver<Generated>) {
+    /// Writes until the end, or until the client has gone. The sequence is cancelled and the slot is free again either way.
+    async fn run(self, generated: UnboundedReceiver<Generated>) {
+        if !self.write(generated).await {
+            self.server.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody took all of it.
+    async fn write(&self, mut generated: UnboundedReceiver<Generated>) -> bool {
         let format = Arc::clone(&self.server.models[self.model].format);
         let stop = Arc::clone(&self.stop);
         let mut stream = match self.tells_reasoning {
@@ -172,10 +208,7 @@ impl Writer {
         let end = loop {
             let next = tokio::select! {
                 next = generated.recv() => next,
-                () = self.sink.closed() => {
-                    self.server.metrics.cancelled.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
+                () = self.sink.closed() => return false,
             };
             let (token, logprob, top, finish) = match next {
                 Some(Generated::Token { token, logprob, top, finish }) => (token, logprob, top, finish),
@@ -194,7 +227,9 @@ impl Writer {
                 let pieces = trim.all(stream.push(token));
                 if !pieces.is_empty() {
                     let tokens = std::mem::take(&mut tokens);
-                    self.send(Chunk::Text { sample: self.sample, pieces, tokens }).await;
+                    if !self.send(Chunk::Text { sample: self.sample, pieces, tokens }).await {
+                        return false;
+                    }
                 }
             }
             if let Some(stop) = stream.stopped_by() {
@@ -212,17 +247,23 @@ impl Writer {
         // the last bytes may have completed a stop text
         let end = text.stopped_by.map_or(end, End::StopText);
         let pieces = trim.all(pieces);
-        if !pieces.is_empty() || !tokens.is_empty() {
-            self.send(Chunk::Text { sample: self.sample, pieces, tokens }).await;
+        if (!pieces.is_empty() || !tokens.is_empty())
+            && !self.send(Chunk::Text { sample: self.sample, pieces, tokens }).await
+        {
+            return false;
         }
-        self.send(Chunk::End { sample: self.sample, end, count }).await;
+        self.send(Chunk::End { sample: self.sample, end, count }).await
     }
 
-    /// Gives a chunk to whoever answers. A client that does not read for a while counts as gone; that it has is seen at the next token.
-    async fn send(&self, chunk: Chunk) {
-        // Nobody is left to be told of it.
-        let _ = self.sink.send_timeout(chunk, READING).await;
+    async fn send(&self, chunk: Chunk) -> bool {
+        deliver(&self.sink, chunk, READING).await
     }
+}
+
+/// Gives a chunk to whoever answers. Whether it was taken: a client that does not read for a while counts as gone. Nothing may be
+/// sent after a chunk that was not taken, since the text would have a hole.
+async fn deliver(sink: &Sender<Chunk>, chunk: Chunk, patience: Duration) -> bool {
+    sink.send_timeout(chunk, patience).await.is_ok()
 }
 
 /// Takes the blank space off that is between reasoning and answer, and around the reasoning: it belongs to the tags.
@@ -282,7 +323,7 @@ impl Trim {
 ///
 /// # Errors
 /// What a sample failed by.
-pub(crate) async fn collect(mut chunks: Receiver<Chunk>, samples: u32) -> Result<Vec<Whole>, ApiError> {
+pub(crate) async fn collect(mut chunks: Chunks, samples: u32) -> Result<Vec<Whole>, ApiError> {
     let mut all: Vec<Whole> = (0..samples).map(|_| Whole::default()).collect();
     while let Some(chunk) = chunks.recv().await {
         match chunk {
@@ -312,6 +353,28 @@ pub(crate) async fn collect(mut chunks: Receiver<Chunk>, samples: u32) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chunk_that_nobody_takes_ends_the_answer_and_is_told() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (sink, receiver) = mpsc::channel(1);
+            let mut chunks = Chunks::new(receiver, 1);
+            let end = || Chunk::End { sample: 0, end: End::Turn, count: 1 };
+            let text = || Chunk::Text { sample: 0, pieces: Vec::new(), tokens: Vec::new() };
+            assert!(deliver(&sink, text(), READING).await);
+            assert!(!deliver(&sink, end(), Duration::from_millis(20)).await, "there is room for one");
+            drop(sink);
+            assert!(matches!(chunks.recv().await, Some(Chunk::Text { .. })));
+            assert!(chunks.recv().await.is_none() && chunks.is_incomplete());
+            let (sink, receiver) = mpsc::channel(1);
+            let mut chunks = Chunks::new(receiver, 1);
+            assert!(deliver(&sink, end(), READING).await);
+            assert!(chunks.recv().await.is_some() && !chunks.is_incomplete());
+            drop(chunks);
+            assert!(!deliver(&sink, end(), READING).await, "nobody reads");
+        });
+    }
 
     #[test]
     fn blank_space_between_reasoning_and_answer_is_no_part_of_either() {

@@ -59,6 +59,12 @@ impl MessagesRequest {
         for (at, value) in self.messages.iter().enumerate() {
             messages.push(message(&format!("messages[{at}]"), value)?);
         }
+        if messages.last().is_some_and(|message| message.role == Role::Assistant) {
+            let place = format!("messages[{}]", self.messages.len() - 1);
+            let message = "not supported here as the last message: an answer that has begun is not continued; \
+                           end with a user message";
+            return Err(ApiError::field(place, message).with_code("unsupported_parameter"));
+        }
         let mut variables = template_variables("chat_template_kwargs", self.chat_template_kwargs.take())?;
         if let Some(thinking) = &self.thinking {
             let is_wanted = match thinking.kind.as_str() {

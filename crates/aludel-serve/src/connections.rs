@@ -11,8 +11,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use crate::answer;
 use crate::engine::{self, EngineThread};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -20,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::router::router;
 use crate::server::{self, ServedModel, Server};
+use crate::stalled::Watched;
 
 /// Connections at once; further ones wait until one ends.
 const MOST_CONNECTIONS: usize = 1024;
@@ -27,7 +29,7 @@ const MOST_CONNECTIONS: usize = 1024;
 const SENDING_HEAD: Duration = Duration::from_secs(15);
 const MOST_HEADERS: usize = 64;
 /// Of the head of a request.
-const HEAD_BYTES: usize = 32 << 10;
+pub(crate) const HEAD_BYTES: usize = 32 << 10;
 /// How often is looked whether the server is to stop.
 const LOOKS_APART: Duration = Duration::from_millis(50);
 
@@ -52,7 +54,8 @@ pub(crate) async fn run(
         context_tokens,
         defaults: generate,
         metrics,
-        is_stopping: AtomicBool::new(false),
+        is_stopping: watch::Sender::new(false),
+        renderings: Arc::new(Semaphore::new(server::RENDERINGS)),
         guard: Guard::new(key.as_deref(), address),
         created: server::now(),
         numbers: AtomicU64::new(0),
@@ -97,7 +100,8 @@ async fn accept(
         // Tokens are small, and each is wanted at once.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(http.serve_connection(TokioIo::new(Watched::new(stream, answer::READING)), service));
         let slot = accepted.1;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -108,7 +112,7 @@ async fn accept(
     }
     // what comes from here on finds nobody
     drop(listener);
-    server.is_stopping.store(true, Ordering::Relaxed);
+    server.is_stopping.send_replace(true);
     let ending = graceful.shutdown();
     tokio::pin!(ending);
     loop {

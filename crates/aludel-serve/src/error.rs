@@ -134,6 +134,12 @@ impl ApiError {
         }
     }
 
+    /// No request is taken any more.
+    pub(crate) fn stopping() -> ApiError {
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
+        ApiError { retry_after: Some(10), ..error }
+    }
+
     pub(crate) fn response(&self, protocol: Protocol) -> Response {
         let mut response = json_response(&self.json(protocol));
         *response.status_mut() = self.status;

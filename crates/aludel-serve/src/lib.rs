@@ -17,6 +17,7 @@ mod page;
 mod router;
 mod sampling;
 mod server;
+mod stalled;
 mod stream;
 
 use std::io;
@@ -37,5 +38,8 @@ pub fn serve(options: Options, ready: &mut dyn FnMut(SocketAddr) -> io::Result<A
         return Err(Error::NoKey { address: options.address });
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(connections::run(options, ready))
+    let served = runtime.block_on(connections::run(options, ready));
+    // a prompt that is being tokenised for nobody keeps nobody waiting
+    runtime.shutdown_background();
+    served
 }

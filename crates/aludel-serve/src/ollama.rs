@@ -16,7 +16,7 @@ use crate::answer::{self, Ask, Chunk, End};
 use crate::body;
 use crate::error::{ApiError, Protocol, json_response};
 use crate::openai::messages::{messages, template_variables};
-use crate::openai::{is_empty, refuse};
+use crate::openai::{is_empty, is_zero, refuse};
 use crate::sampling::{self, Asked};
 use crate::server::{Server, now};
 use crate::stream::{self, Framing};
@@ -30,8 +30,7 @@ struct OllamaRequest {
     raw: Option<bool>,
     stream: Option<bool>,
     think: Option<Value>,
-    #[serde(default)]
-    options: Options,
+    options: Option<Options>,
     format: Option<Value>,
     tools: Option<Value>,
     images: Option<Value>,
@@ -51,6 +50,26 @@ struct Options {
     seed: Option<i64>,
     stop: Option<Value>,
     num_predict: Option<i64>,
+    presence_penalty: Option<Value>,
+    frequency_penalty: Option<Value>,
+    mirostat: Option<Value>,
+    typical_p: Option<Value>,
+}
+
+impl Options {
+    fn check(&self) -> Result<(), ApiError> {
+        let penalty = "leave it out or give 0; repeat_penalty is supported";
+        refuse("options.presence_penalty", self.presence_penalty.as_ref(), is_zero, penalty)?;
+        refuse("options.frequency_penalty", self.frequency_penalty.as_ref(), is_zero, penalty)?;
+        refuse("options.mirostat", self.mirostat.as_ref(), is_zero, "leave it out or give 0")?;
+        let is_one = |value: &Value| value.as_f64() == Some(1.0);
+        refuse(
+            "options.typical_p",
+            self.typical_p.as_ref(),
+            is_one,
+            "leave it out or give 1; top_p and min_p are supported",
+        )
+    }
 }
 
 impl OllamaRequest {
@@ -63,6 +82,10 @@ impl OllamaRequest {
         )?;
         refuse("tools", self.tools.as_ref(), is_empty, "calls of tools are not read out of answers; leave it out")?;
         refuse("images", self.images.as_ref(), is_empty, "send text")?;
+        for (at, message) in self.messages.iter().flatten().enumerate() {
+            refuse(&format!("messages[{at}].images"), message.get("images"), is_empty, "send text")?;
+        }
+        self.options.as_ref().map_or(Ok(()), Options::check)?;
         refuse("suffix", self.suffix.as_ref(), |suffix| suffix == "", "leave it out")?;
         refuse("template", self.template.as_ref(), |template| template == "", "the model's own template is used")?;
         refuse("context", self.context.as_ref(), is_empty, "send the conversation to /api/chat")
@@ -171,7 +194,8 @@ async fn answered(server: &Arc<Server>, request: Request<Body>, endpoint: Endpoi
         // clients load a model by asking nothing of it
         _ => return Ok(json_response(&writer.line("", "", Some("load")))),
     };
-    let Options { temperature, top_p, top_k, min_p, repeat_penalty, seed, stop, num_predict } = asked.options;
+    let Options { temperature, top_p, top_k, min_p, repeat_penalty, seed, stop, num_predict, .. } =
+        asked.options.unwrap_or_default();
     let sampling = Asked { temperature, top_p, top_k, min_p, repetition_penalty: repeat_penalty, seed };
     let defaults = &server.defaults;
     let max_new_tokens = match num_predict {

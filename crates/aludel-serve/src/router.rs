@@ -1,7 +1,6 @@
 //! Which path leads where, and what is done with every request before and after.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::json;
 
+use crate::connections::HEAD_BYTES;
 use crate::error::{ApiError, Protocol, json_response};
 use crate::server::Server;
 use crate::{anthropic, ollama, openai, page};
@@ -46,9 +46,17 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
+/// What the lines of a request's head take. The connection itself has no exact limit: it counts by the bytes that it reads at once.
+fn head_bytes(request: &Request<Body>) -> usize {
+    let (method, uri) = (request.method().as_str().len(), request.uri().to_string().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    // the version, blanks and ends of lines
+    method + uri + 14 + headers.sum::<usize>()
+}
+
 /// Whether answers are taken.
 async fn health(State(server): State<Arc<Server>>) -> Response {
-    let is_stopping = server.is_stopping.load(Ordering::Relaxed);
+    let is_stopping = *server.is_stopping.borrow();
     let mut response = json_response(&json!({"status": if is_stopping { "stopping" } else { "ok" }}));
     if is_stopping {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -61,9 +69,12 @@ async fn check(State(server): State<Arc<Server>>, request: Request<Body>, next: 
     let protocol = Protocol::of(request.uri().path());
     let mut response = match server.guard.check(request.uri(), request.headers()) {
         Err(error) => error.response(protocol),
-        Ok(()) if server.is_stopping.load(Ordering::Relaxed) && request.uri().path() != "/health" => {
-            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
-            ApiError { retry_after: Some(10), ..error }.response(protocol)
+        Ok(()) if head_bytes(&request) > HEAD_BYTES => {
+            let message = format!("the head of the request has more than {HEAD_BYTES} bytes");
+            ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message).response(protocol)
+        }
+        Ok(()) if *server.is_stopping.borrow() && request.uri().path() != "/health" => {
+            ApiError::stopping().response(protocol)
         }
         Ok(()) => next.run(request).await,
     };

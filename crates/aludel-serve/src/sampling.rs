@@ -56,7 +56,8 @@ impl Asked {
         let Sampling { temperature, top_p, min_p, repetition_penalty, .. } = sampling;
         let is_temperature = (0.0..=100.0).contains(&temperature);
         check("temperature", temperature, is_temperature, "give a number from 0 (the likeliest token) to 100")?;
-        check("top_p", top_p, (0.0..=1.0).contains(&top_p), "give a number from 0 to 1, which takes all tokens")?;
+        let is_top_p = top_p > 0.0 && top_p <= 1.0;
+        check("top_p", top_p, is_top_p, "give a number above 0, up to 1, which takes all tokens")?;
         check("min_p", min_p, (0.0..=1.0).contains(&min_p), "give a number from 0, which takes all tokens, to 1")?;
         let is_penalty = repetition_penalty > 0.0 && repetition_penalty.is_finite();
         check("repetition_penalty", repetition_penalty, is_penalty, "give a number above 0; 1 changes nothing")?;
@@ -119,6 +120,7 @@ mod tests {
         };
         check(Asked { temperature: Some(-0.1), ..Asked::default() }, "temperature");
         check(Asked { temperature: Some(f64::NAN), ..Asked::default() }, "temperature");
+        check(Asked { top_p: Some(0.0), ..Asked::default() }, "top_p");
         check(Asked { top_p: Some(1.5), ..Asked::default() }, "top_p");
         check(Asked { top_k: Some(-2), ..Asked::default() }, "top_k");
         check(Asked { min_p: Some(2.0), ..Asked::default() }, "min_p");

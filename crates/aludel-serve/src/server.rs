@@ -1,7 +1,7 @@
 //! What all handlers share: the models and their names, the way to the engine, limits and counters. Which path leads where is `router`'s.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,13 +10,22 @@ use aludel_distill::settings::GenerateSettings;
 use aludel_text::Message;
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 
 use crate::engine::Job;
 use crate::error::ApiError;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+
+/// Prompts that are rendered and tokenised at once; further ones wait.
+pub(crate) const RENDERINGS: usize = 2;
+/// The most bytes of a prompt's texts for each token of the context: several times what text has.
+const BYTES_PER_TOKEN: usize = 16;
+/// The most messages of a prompt. The time that a template takes grows with their square.
+const MOST_MESSAGES: usize = 4096;
+/// The fewest tokens that a message takes, in the mean: its text and what the template writes around it.
+const TOKENS_PER_MESSAGE: usize = 4;
 
 /// A model that clients can name.
 pub(crate) struct ServedModel {
@@ -36,7 +45,9 @@ pub(crate) struct Server {
     pub(crate) defaults: GenerateSettings,
     pub(crate) metrics: Arc<Metrics>,
     /// The server ends as soon as the answers under way have.
-    pub(crate) is_stopping: AtomicBool,
+    pub(crate) is_stopping: watch::Sender<bool>,
+    /// One for each prompt that may be rendered at once.
+    pub(crate) renderings: Arc<Semaphore>,
     pub(crate) guard: Guard,
     /// Seconds since 1970 at the start.
     pub(crate) created: u64,
@@ -61,7 +72,7 @@ impl Server {
     /// The prompt of a conversation. Long ones take a while, in which others are answered.
     ///
     /// # Errors
-    /// A conversation that the model's template refuses.
+    /// A conversation that the model's template refuses, or that is far longer than the context.
     pub(crate) async fn prompt(
         &self,
         model: usize,
@@ -69,8 +80,18 @@ impl Server {
         variables: Map<String, Value>,
     ) -> Result<Prompt, ApiError> {
         let format = Arc::clone(&self.models[model].format);
-        let prompt = tokio::task::spawn_blocking(move || format.prompt(&messages, &variables));
-        tokenized(prompt.await)
+        let most = (self.context_tokens / TOKENS_PER_MESSAGE).clamp(1, MOST_MESSAGES);
+        if messages.len() > most {
+            let message = format!(
+                "the conversation has {} messages; at most {most} are taken with a context of {} tokens; send fewer",
+                messages.len(),
+                self.context_tokens
+            );
+            return Err(ApiError::field("messages", message).with_code("context_length_exceeded"));
+        }
+        let values: usize = variables.values().map(json_bytes).sum();
+        self.check_bytes(values + messages.iter().map(message_bytes).sum::<usize>())?;
+        self.render(move || format.prompt(&messages, &variables)).await
     }
 
     /// The ids of a text without a template.
@@ -79,7 +100,47 @@ impl Server {
     /// A text that the tokenizer cannot read.
     pub(crate) async fn plain_prompt(&self, model: usize, text: String) -> Result<Vec<u32>, ApiError> {
         let format = Arc::clone(&self.models[model].format);
-        tokenized(tokio::task::spawn_blocking(move || format.plain_prompt(&text)).await)
+        self.check_bytes(text.len())?;
+        self.render(move || format.plain_prompt(&text)).await
+    }
+
+    /// Refuses what would take long to tokenise only to be refused then.
+    fn check_bytes(&self, bytes: usize) -> Result<(), ApiError> {
+        let most = self.context_tokens.saturating_mul(BYTES_PER_TOKEN);
+        if bytes <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the texts of the prompt have {bytes} bytes; at most {most} are taken with a context of {} tokens; send less",
+            self.context_tokens
+        );
+        Err(ApiError::new(StatusCode::BAD_REQUEST, message).with_code("context_length_exceeded"))
+    }
+
+    /// Renders and tokenises on another thread, a few at once. The end of the server waits for none of them.
+    async fn render<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> aludel_distill::Result<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let rendered = async {
+            // The semaphore is never closed. The work keeps its place even if its client has gone.
+            let permit = Arc::clone(&self.renderings).acquire_owned().await;
+            let work = move || {
+                let _permit = permit;
+                work()
+            };
+            tokenized(tokio::task::spawn_blocking(work).await)
+        };
+        let mut stopping = self.is_stopping.subscribe();
+        let stopped = async {
+            // An error would say that the server is gone.
+            drop(stopping.wait_for(|is_stopping| *is_stopping).await);
+        };
+        tokio::select! {
+            biased;
+            rendered = rendered => rendered,
+            () = stopped => Err(ApiError::stopping()),
+        }
     }
 
     /// An identifier that no other answer of this server has.
@@ -88,6 +149,16 @@ impl Server {
         let hash = blake3::hash(format!("{}-{number}", self.created).as_bytes()).to_hex();
         format!("{prefix}{}", &hash[..24])
     }
+}
+
+/// What the texts of a message take.
+fn message_bytes(message: &Message) -> usize {
+    let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.text().len());
+    message.content.len() + message.reasoning.as_ref().map_or(0, String::len) + calls.sum::<usize>()
+}
+
+fn json_bytes(value: &Value) -> usize {
+    value.as_str().map_or_else(|| value.to_string().len(), str::len)
 }
 
 fn tokenized<T>(result: Result<aludel_distill::Result<T>, JoinError>) -> Result<T, ApiError> {

@@ -2,6 +2,7 @@
 //! by a page of somebody else.
 
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ fn each_refusal_names_the_field_and_what_to_do() {
         json!({"messages": [{"role": "user"}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}),
         json!({"messages": [{"role": "user", "content": "x".repeat(600)}]}),
+        json!({"messages": [{"role": "user", "content": "x".repeat(9000)}]}),
+        json!({"messages": vec![json!({"role": "user", "content": "x"}); 129]}),
     ] {
         check(chat, &body);
     }
@@ -40,6 +43,7 @@ fn each_refusal_names_the_field_and_what_to_do() {
         ("temperature", json!(-1)),
         ("temperature", json!("hot")),
         ("top_p", json!(2)),
+        ("top_p", json!(0)),
         ("top_k", json!(-5)),
         ("n", json!(0)),
         ("n", json!(65)),
@@ -58,6 +62,10 @@ fn each_refusal_names_the_field_and_what_to_do() {
         ("modalities", json!(["text", "audio"])),
         ("chat_template_kwargs", json!({"messages": []})),
         ("stream_options", json!({"include_usage": "yes"})),
+        ("min_tokens", json!(5)),
+        ("ignore_eos", json!(true)),
+        ("stop_token_ids", json!([1])),
+        ("guided_json", json!({"type": "object"})),
     ] {
         check(chat, &json!({"messages": hello, name: value}));
     }
@@ -70,7 +78,21 @@ fn each_refusal_names_the_field_and_what_to_do() {
     check("/v1/messages", &json!({"messages": hello, "max_tokens": 5, "tools": [{"name": "f", "input_schema": {}}]}));
     check("/v1/messages", &json!({"messages": [{"role": "system", "content": "a"}], "max_tokens": 5}));
     check("/api/chat", &json!({"messages": hello, "options": {"temperature": -1}}));
+    check("/v1/messages/count_tokens", &json!({"messages": [{"role": "user", "content": "x".repeat(9000)}]}));
+    let begun = json!([{"role": "user", "content": "hello"}, {"role": "assistant", "content": "The"}]);
+    check("/v1/messages", &json!({"messages": begun, "max_tokens": 5}));
+    check("/v1/messages", &json!({"messages": hello, "max_tokens": 5, "output_format": {"type": "json_schema"}}));
+    check("/v1/completions", &json!({"prompt": "x".repeat(9000)}));
     check("/api/chat", &json!({"messages": hello, "format": "json"}));
+    check("/api/chat", &json!({"messages": [{"role": "user", "content": "hello", "images": ["aGk="]}]}));
+    for (name, value) in [
+        ("presence_penalty", json!(0.5)),
+        ("frequency_penalty", json!(0.5)),
+        ("mirostat", json!(1)),
+        ("typical_p", json!(0.5)),
+    ] {
+        check("/api/chat", &json!({"messages": hello, "options": {name: value}}));
+    }
     check("/api/generate", &json!({"model": "llama3", "prompt": "a"}));
     check("/v1/embeddings", &json!({"input": "a"}));
     assert_snapshot!("refusals", told);
@@ -78,6 +100,17 @@ fn each_refusal_names_the_field_and_what_to_do() {
     let neutral = json!({"messages": hello, "max_tokens": 1, "tools": [], "tool_choice": "none", "logit_bias": {}, "seed": null,
         "presence_penalty": 0, "frequency_penalty": 0.0, "response_format": {"type": "text"}, "user": "me", "unheard_of": 1});
     assert_eq!(served.post(chat, &neutral).status, 200);
+    let neutral = json!({"messages": hello, "max_tokens": 1, "min_tokens": 0, "ignore_eos": false, "stop_token_ids": [],
+        "guided_json": null});
+    assert_eq!(served.post(chat, &neutral).status, 200);
+    let message = json!([{"role": "user", "content": "hello", "images": []}]);
+    for options in [
+        json!(null),
+        json!({"presence_penalty": 0, "frequency_penalty": 0.0, "mirostat": 0, "typical_p": 1.0, "num_predict": 1}),
+    ] {
+        let neutral = json!({"messages": message, "options": options, "stream": false});
+        assert_eq!(served.post("/api/chat", &neutral).status, 200, "{neutral}");
+    }
 }
 
 #[test]
@@ -105,6 +138,14 @@ fn bytes_that_are_no_request_are_answered_with_a_reason() {
     assert_eq!(chunked.status, 413, "{chunked:?}");
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
     assert_eq!(served.send(many.as_bytes()).status, 431);
+    for (bytes, status) in [(31 << 10, "200"), (33 << 10, "431")] {
+        let long = format!("GET /health HTTP/1.1\r\nHost: {address}\r\na: {}\r\n\r\n", "b".repeat(bytes));
+        let (mut stream, mut line) = (served.connect(), [0; 12]);
+        stream.write_all(long.as_bytes()).unwrap();
+        // the connection may break off after the answer, as not all of the head is read
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(line, format!("HTTP/1.1 {status}").as_bytes(), "{bytes}");
+    }
     assert_eq!(served.send(b"NONSENSE\r\n\r\n").status, 400);
     assert_eq!(served.get(chat, "").status, 405);
     assert_eq!(served.get("/../../etc/passwd", "").status, 404);
