@@ -114,7 +114,7 @@ fn a_share_of_the_steps_is_on_policy_and_the_run_resumes() {
     let last = all.len() as u64;
     for kept in (2..last).step_by(2).collect::<Vec<_>>().into_iter().rev() {
         fs::remove_dir_all(workshop.path("whole/adapter")).unwrap();
-        for step in (kept + 1..=last).filter(|step| step % 2 == 0 || *step == last) {
+        for step in (kept + 1..=last).filter(|step| step.is_multiple_of(2) || *step == last) {
             fs::remove_dir_all(workshop.path(&format!("whole/checkpoint-{step}"))).unwrap();
         }
         train(&workshop, "whole", &[&more[..], &["--resume"]].concat());
