@@ -139,7 +139,7 @@ fn rows_keep_their_weights_and_rows_without_prompts_are_refused() {
     let workshop = workshop();
     train(&workshop, "plain", &[]);
     let row = |i: usize| {
-        let weight = if i % 2 == 0 { 0.01 } else { 1.0 };
+        let weight = if i.is_multiple_of(2) { 0.01 } else { 1.0 };
         json!({"prompt": format!("{i}+1?"), "response": format!("It is {}.", i + 1), "weight": weight})
     };
     workshop.write("rows.jsonl", &(0..24).map(|i| format!("{}\n", row(i))).collect::<String>());
