@@ -117,7 +117,8 @@ impl<'a> Preparer<'a> {
             preflight,
             cut_at,
             long_rows,
-            context: recipe.distill.teacher_context().filter(|_| recipe.distill.has_teacher()),
+            // A loss on the data's own tokens asks no teacher, whatever columns there are for one.
+            context: recipe.distill.teacher_context().filter(|_| recipe.distill.names_teacher()),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::router::router;
+use crate::router::{HEAD_BYTES, router};
 use crate::server::{self, ServedModel, Server};
 use crate::stalled::Watched;
 
@@ -28,8 +28,6 @@ const MOST_CONNECTIONS: usize = 1024;
 /// How long a client may take to send the head of a request, and how long a connection may be idle.
 const SENDING_HEAD: Duration = Duration::from_secs(15);
 const MOST_HEADERS: usize = 64;
-/// Of the head of a request.
-pub(crate) const HEAD_BYTES: usize = 32 << 10;
 /// How often is looked whether the server is to stop.
 const LOOKS_APART: Duration = Duration::from_millis(50);
 

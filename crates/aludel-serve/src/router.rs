@@ -11,10 +11,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::json;
 
-use crate::connections::HEAD_BYTES;
 use crate::error::{ApiError, Protocol, json_response};
 use crate::server::Server;
 use crate::{anthropic, ollama, openai, page};
+
+/// Of the head of a request.
+pub(crate) const HEAD_BYTES: usize = 32 << 10;
 
 /// All paths.
 pub(crate) fn router(server: Arc<Server>) -> Router {

@@ -223,6 +223,11 @@ impl DistillSettings {
         self.kind.iter().any(|kind| *kind != LossTerm::Ce)
     }
 
+    /// Whether a teacher, or what one said, is named.
+    pub fn names_teacher(&self) -> bool {
+        self.teacher.is_some() || self.cache.is_some()
+    }
+
     /// Whether the student learns from its own answers at some steps.
     pub fn is_on_policy(&self) -> bool {
         self.lambda > 0.0

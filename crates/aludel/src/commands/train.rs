@@ -135,7 +135,7 @@ Examples:
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
-    if args.resume && begun_with(recipe.output_dir()?).is_none() {
+    if args.resume && !aludel_files::is_there(recipe.output_dir()?.join(RECIPE_FILE_NAME)) {
         tracing::warn!(
             "nothing to resume in {}: a new run starts",
             harmless(&recipe.output_dir()?.display().to_string())
