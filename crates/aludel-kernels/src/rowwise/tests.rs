@@ -193,7 +193,7 @@ fn tables_of_several_sets_stand_one_below_the_other() {
         let both = rope::Table::of_sets(&mut ctx, &sets, 1.5);
         assert_eq!(both.positions(), 8);
         let x = random(1, T * 4);
-        ctx.plan(|ctx| ctx.upload_indices(&[0; 2 * T]));
+        ctx.plan(|ctx| [[0; T]; 2].map(|rows| ctx.upload_indices(&rows)));
         for (first, (frequencies, positions)) in [0, 3].into_iter().zip(sets) {
             let one = rope::Table::new(&mut ctx, frequencies, positions, 1.5);
             ctx.reset();
