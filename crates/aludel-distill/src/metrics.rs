@@ -54,7 +54,7 @@ pub struct StepRecord {
 }
 
 /// Answers that the student wrote for a step.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct OwnAnswersRecord {
     /// Tokens of the answers.
     pub tokens: u64,

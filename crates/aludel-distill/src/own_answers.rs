@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aludel_data::token_cache::TokenRow;
 use aludel_kernels::attention::BLOCK;
@@ -15,6 +16,7 @@ use aludel_text::EncodeOptions;
 use crate::error::Result;
 use crate::inference::end_ids;
 use crate::learner::Learner;
+use crate::metrics::OwnAnswersRecord;
 use crate::settings::{Recipe, TemplateInputs};
 
 /// Tokens that the cache holds for all answers together, unless one alone needs more: others wait until it has room.
@@ -29,15 +31,6 @@ pub(crate) struct OwnAnswers {
     max_length: usize,
     max_new_tokens: usize,
     temperature: f64,
-}
-
-/// What was written for some rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// Tokens of the answers.
-    pub(crate) tokens: u64,
-    /// Answers that were cut, by `distill.max_new_tokens` or because a row may not be longer.
-    pub(crate) cut: u64,
 }
 
 /// How many tokens of cache there are for answers that give rows of up to `max_length` tokens, `rows` of them at a time.
@@ -89,7 +82,8 @@ impl OwnAnswers {
         rows: &mut [(u32, TokenRow)],
         seed: u64,
         tell: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Option<Written>> {
+    ) -> Result<Option<OwnAnswersRecord>> {
+        let begun = Instant::now();
         let mut asked: HashMap<RequestId, usize> = HashMap::new();
         let mut weights = Vec::with_capacity(rows.len());
         for (index, (number, row)) in rows.iter_mut().enumerate() {
@@ -110,7 +104,7 @@ impl OwnAnswers {
             })?;
             asked.insert(request, index);
         }
-        let mut written = Written::default();
+        let mut written = OwnAnswersRecord::default();
         while !self.engine.is_idle() {
             for event in self.engine.step(&mut learner.ctx) {
                 let Some(&index) = asked.get(&event.request()) else { continue };
@@ -134,6 +128,7 @@ impl OwnAnswers {
             row.info.tokens = row.ids.len() as u32;
             row.info.supervised = row.weights.iter().filter(|&&weight| weight != 0.0).count() as u32;
         }
+        written.seconds = begun.elapsed().as_secs_f64();
         Ok(Some(written))
     }
 }

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::learning_checks::{self, UntrainedModules};
 use crate::lr_schedule::{learning_rate, moves_little};
-use crate::metrics::{EvalRecord, Metrics, OwnAnswersRecord, SampleRecord, StepRecord, TrainerState};
+use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::own_answers::OwnAnswers;
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
@@ -233,7 +233,7 @@ impl<'a> Trainer<'a> {
                 return Ok(Err(StopRequested));
             };
             rows = answered;
-            own_answers = Some(OwnAnswersRecord::new(written, begun.elapsed().as_secs_f64()));
+            own_answers = Some(written);
         }
         self.learner.zero_gradients();
         let (mut sums, of) = (PassSums::default(), rows.tokens(&self.rows));

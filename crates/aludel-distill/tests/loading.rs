@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 #[path = "pair_preflight/model.rs"]
-#[allow(dead_code)] // made for pairs
+#[expect(dead_code, reason = "it also makes what tests of pairs need")]
 mod model;
 
 use std::cell::RefCell;

@@ -84,7 +84,7 @@ pub(crate) struct Whole {
     pub(crate) count: usize,
 }
 
-/// What becomes of an answer, and whether all of it came.
+/// The chunks of an answer as they are written, and whether all of them came.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     receiver: Receiver<Chunk>,

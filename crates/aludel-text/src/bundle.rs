@@ -104,7 +104,7 @@ impl TextBundle {
         Ok(TextBundle { tokenizer, special, chat_template, config: Map::new(), special_map: Map::new() })
     }
 
-    /// The vocabulary for a GGUF file of a model with so many rows; `origin` names the model in messages.
+    /// The vocabulary for a GGUF file of a model whose embedding has this many rows; `origin` names the model in messages.
     ///
     /// # Errors
     /// [`Error::NotForGguf`] for a tokenizer that llama.cpp has no counterpart of, [`Error::Tokenize`].

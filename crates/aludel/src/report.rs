@@ -170,6 +170,19 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     lines.text
 }
 
+/// An error's reason, and its remedy apart where it has one: for what lists many findings in a form of its own.
+pub(crate) fn reason_and_mend(error: &anyhow::Error) -> (String, Option<String>) {
+    if let Some(problem) = error.downcast_ref::<Problems>().and_then(|problems| problems.iter().next()) {
+        return (format!("{}: {}", problem.setting(), problem.reason), Some(problem.mend.clone()));
+    }
+    let message = format!("{error:#}");
+    if let Some(with_help) = error.downcast_ref::<ErrorWithHelp>() {
+        return (message, Some(with_help.help.clone()));
+    }
+    let (reason, mend) = without_mend(&message);
+    (reason.to_owned(), mend.map(str::to_owned))
+}
+
 /// An error with its causes.
 fn one_error(mut chain: anyhow::Chain<'_>, with_help: Option<&ErrorWithHelp>, lines: &mut ErrorLines<'_>) {
     let mut said = chain.next().map(ToString::to_string).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::batch;
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::metrics::OwnAnswersRecord;
-use crate::own_answers::{OwnAnswers, Written};
+use crate::own_answers::OwnAnswers;
 use crate::rows::Rows;
 use crate::settings::Recipe;
 use crate::supervision::PassSums;
@@ -46,7 +46,7 @@ impl StepRows {
         rows: &Rows,
         seed: u64,
         tell: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Option<(StepRows, Written)>> {
+    ) -> Result<Option<(StepRows, OwnAnswersRecord)>> {
         let mut own = rows.pass(&self.numbers)?;
         let written = writer.write(learner, &mut own, seed, tell)?;
         Ok(written.map(|written| (StepRows { own: Some(own), ..self }, written)))
@@ -97,12 +97,5 @@ impl StepRows {
             Some(own) => learner.accumulate_own(&own[pass], dropout),
             None => learner.accumulate(&rows.pass(&self.numbers[pass])?, dropout),
         }
-    }
-}
-
-impl OwnAnswersRecord {
-    /// What was written in so many seconds.
-    pub(super) fn new(written: Written, seconds: f64) -> OwnAnswersRecord {
-        OwnAnswersRecord { tokens: written.tokens, cut: written.cut, seconds }
     }
 }

@@ -6,7 +6,7 @@ mod machine;
 mod server;
 
 use crate::console::{Console, harmless};
-use crate::report::Outcome;
+use crate::report::{Outcome, reason_and_mend};
 use crate::table::Table;
 use anstyle::Style;
 use clap::Args;
@@ -105,11 +105,9 @@ impl Finding {
         Finding { level: Level::Error, ..Finding::warning(about, found, why, mend) }
     }
 
-    /// An error of a library whose text has the remedy after its last semicolon, as all of ours have.
-    fn failure(about: &'static str, found: impl Into<String>, error: &str) -> Finding {
-        let (why, mend) =
-            error.rsplit_once("; ").unwrap_or((error, "see the documents of the command that would use it"));
-        Finding::error(about, found, why, mend)
+    fn failure(about: &'static str, found: impl Into<String>, error: &anyhow::Error) -> Finding {
+        let (why, mend) = reason_and_mend(error);
+        Finding { level: Level::Error, why: Some(why), mend, ..Finding::ok(about, found) }
     }
 }
 
@@ -151,12 +149,13 @@ fn print(findings: &[Finding], console: &mut Console) -> anyhow::Result<()> {
     }
     table.print(console)?;
     for finding in findings.iter().filter(|finding| finding.level > Level::Ok) {
-        let [why, mend] =
-            [&finding.why, &finding.mend].map(|text| harmless(text.as_deref().unwrap_or_default()).into_owned());
         console.line(format_args!(""))?;
         console.line(format_args!("{}: {}", finding.about, harmless(&finding.found)))?;
-        console.line(format_args!("because: {why}"))?;
-        console.line(format_args!("help: {mend}"))?;
+        for (label, text) in [("because", &finding.why), ("help", &finding.mend)] {
+            if let Some(text) = text {
+                console.line(format_args!("{label}: {}", harmless(text)))?;
+            }
+        }
     }
     Ok(())
 }

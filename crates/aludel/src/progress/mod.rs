@@ -1,9 +1,11 @@
 //! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `main` keeps one of
 //! these for the whole of a command, so that none is silent for long, whatever it does; commands show what they know on top of it.
-//! `estimate` has the remaining work and time, `line` the text.
+//! `estimate` has the remaining work and time, `line` the text, `log_writer` keeps
+//! log lines apart from what is drawn.
 
 mod estimate;
 mod line;
+mod log_writer;
 mod training;
 
 use crate::console::escape::harmless;
@@ -17,6 +19,7 @@ use estimate::Estimate;
 pub(crate) use estimate::{UnmeasuredCost, WorkKind};
 pub(crate) use line::Position;
 use line::Snapshot;
+pub(crate) use log_writer::LogWriter;
 pub(crate) use training::TrainingProgress;
 
 /// A terminal's line is drawn anew so often.
@@ -72,25 +75,6 @@ pub(crate) fn end_line() {
     }
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(b"\n");
-    }
-}
-
-/// Standard error for the log.
-pub(crate) struct LogWriter;
-
-impl Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for shown in locked(&SHOWN).iter() {
-            locked(&shown.state).broken_silence(shown.started.elapsed());
-        }
-        // If standard error is closed, nothing can be said, and the work goes on: told of it, the subscriber would print there that it
-        // could not print, and panic.
-        let _ = suspend(|| io::stderr().write_all(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

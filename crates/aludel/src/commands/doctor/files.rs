@@ -14,7 +14,7 @@ pub(super) fn model(path: &Path) -> Vec<Finding> {
     let opened = hub::local_model(path).and_then(|path| Ok(Student::open(&path)?));
     let student = match opened {
         Ok(student) => student,
-        Err(error) => return vec![Finding::failure("model", path.display().to_string(), &format!("{error:#}"))],
+        Err(error) => return vec![Finding::failure("model", path.display().to_string(), &error)],
     };
     let config = &student.config;
     let kind = match student.origin {
@@ -68,7 +68,7 @@ pub(super) fn data(paths: &[PathBuf]) -> Vec<Finding> {
     };
     let (counts, letters) = match read() {
         Ok(read) => read,
-        Err(error) => return vec![Finding::failure("data", names, &format!("{error:#}"))],
+        Err(error) => return vec![Finding::failure("data", names, &error)],
     };
     let found = format!("{names}: {}, {} of text", counted(counts.rows, "row", "rows"), bytes(letters));
     let mut findings = match counts.rows {

@@ -159,7 +159,7 @@ fn hub_cache() -> Finding {
             let offline = if hub.offline { ", offline (HF_HUB_OFFLINE)" } else { "" };
             Finding::ok("Hub", format!("{}, {token}, cache {}{is_there}{offline}", hub.endpoint, shown(&hub.cache)))
         }
-        Err(error) => Finding::failure("Hub", "no place for fetched files", &format!("{error:#}")),
+        Err(error) => Finding::failure("Hub", "no place for fetched files", &error),
     }
 }
 
