@@ -14,19 +14,6 @@ use serde_json::Value;
 
 const ROWS: usize = 24;
 
-/// A student, and a teacher that has learnt the rows.
-fn workshop() -> Workshop {
-    let workshop = Workshop::with_student();
-    let row = |i: usize| serde_json::json!({"prompt": format!("{i}+1?"), "response": format!("It is {}.", i + 1)});
-    let rows: String = (0..ROWS).map(|i| format!("{}\n", row(i))).collect();
-    workshop.write("rows.jsonl", &rows);
-    let taught =
-        train_args("taught", &["--dtype", "f32", "--learning-rate", "0.05", "--set", "train.num_train_epochs=3"]);
-    assert!(workshop.command(&taught).output().unwrap().status.success());
-    workshop.json(&["merge", "--adapter", "taught/adapter", "--output-dir", "teacher", "--dtype", "f32", "--json"]);
-    workshop
-}
-
 /// Too small to have learnt much, which the check of a teacher sees.
 const TEACHER: [&str; 6] =
     ["--teacher", "teacher", "--set", "distill.teacher_dtype=f32", "--set", "distill.pair_check=warn"];
@@ -91,7 +78,7 @@ fn shards(workshop: &Workshop, folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_student_learns_from_its_teacher_and_from_a_cache_of_it() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     let online =
         train(&workshop, "online", &["--set", "distill.teacher=teacher", "--set", "distill.teacher_dtype=f32"]);
     let before = kl(&workshop, &[]);
@@ -130,7 +117,7 @@ fn a_student_learns_from_its_teacher_and_from_a_cache_of_it() {
 
 #[test]
 fn a_cache_that_is_killed_goes_on_and_damage_is_named() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     let long: String = (0..600)
         .map(|i| format!("{}\n", serde_json::json!({"prompt": format!("{i}?"), "response": format!("{i:060}")})))
         .collect();
@@ -192,7 +179,7 @@ fn a_cache_that_is_killed_goes_on_and_damage_is_named() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     workshop.json(&cache_args("cache", &["--top-k", "8", "--json"]));
     workshop.json(&cache_args("draws", &["--sample", "4", "--json"]));
     let refused = |arguments: &[&str], words: &[&str]| {
@@ -246,7 +233,7 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn a_teacher_sees_more_than_its_student() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     let row = |i: usize| {
         let (prompt, hint) = (format!("{i}+1?"), format!("It is {}.", i + 1));
         serde_json::json!({"prompt": prompt, "response": format!("It is {}.", i + 1), "clue": hint})

@@ -9,19 +9,6 @@ use std::fs;
 use common::{Workshop, train_args};
 use serde_json::{Value, json};
 
-/// A student, and a teacher that has learnt the rows.
-fn workshop() -> Workshop {
-    let workshop = Workshop::with_student();
-    let row = |i: usize| json!({"prompt": format!("{i}+1?"), "response": format!("It is {}.", i + 1)});
-    let rows: String = (0..24).map(|i| format!("{}\n", row(i))).collect();
-    workshop.write("rows.jsonl", &rows);
-    let taught =
-        train_args("taught", &["--dtype", "f32", "--learning-rate", "0.05", "--set", "train.num_train_epochs=3"]);
-    assert!(workshop.command(&taught).output().unwrap().status.success());
-    workshop.json(&["merge", "--adapter", "taught/adapter", "--output-dir", "teacher", "--dtype", "f32", "--json"]);
-    workshop
-}
-
 const ON_POLICY: [&str; 18] = [
     "--dtype",
     "f32",
@@ -80,7 +67,7 @@ fn kl_of_own_answers(workshop: &Workshop, more: &[&str]) -> f64 {
 
 #[test]
 fn a_student_learns_from_its_own_answers() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     train(&workshop, "run", &[]);
     let (before, after) =
         (kl_of_own_answers(&workshop, &[]), kl_of_own_answers(&workshop, &["--adapter", "run/adapter"]));
@@ -97,7 +84,7 @@ fn a_student_learns_from_its_own_answers() {
 
 #[test]
 fn a_share_of_the_steps_is_on_policy_and_the_run_resumes() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     let both =
         ["--set", "distill.kind=[\"ce\", \"logits\"]", "--set", "distill.lambda=0.5", "--set", "lora.dropout=0.1"];
     let saving = ["--set", "train.save_strategy=steps", "--set", "train.save_steps=2"];
@@ -127,7 +114,7 @@ fn a_share_of_the_steps_is_on_policy_and_the_run_resumes() {
 /// A student may have tokens that its teacher lacks; it does not write them.
 #[test]
 fn tokens_that_the_teacher_lacks_are_not_written() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     let hot = ["--set", "student.add_tokens=[\"<think>\", \"</think>\"]", "--set", "distill.sampling_temperature=100"];
     train(&workshop, "run", &hot);
     let told = kl_of_own_answers(&workshop, &["--adapter", "run/adapter", "--set", "distill.sampling_temperature=100"]);
@@ -136,7 +123,7 @@ fn tokens_that_the_teacher_lacks_are_not_written() {
 
 #[test]
 fn rows_keep_their_weights_and_rows_without_prompts_are_refused() {
-    let workshop = workshop();
+    let workshop = Workshop::with_teacher();
     train(&workshop, "plain", &[]);
     let row = |i: usize| {
         let weight = if i.is_multiple_of(2) { 0.01 } else { 1.0 };

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::messages::{messages, template_variables};
-use super::{count, finish_reason, is_empty, is_zero, logprobs, refuse, usage};
+use super::{Envelope, StreamOptions, finish_reason, is_empty, is_zero, logprobs, refuse};
 use crate::answer::{self, Ask, Chunk, Whole};
 use crate::body;
 use crate::error::{ApiError, Protocol, json_response};
 use crate::sampling::{self, Asked, samples};
-use crate::server::{Server, now};
+use crate::server::Server;
 use crate::stream::{self, Framing};
 
 #[derive(Debug, Deserialize)]
@@ -50,13 +50,6 @@ struct ChatRequest {
     modalities: Option<Value>,
     audio: Option<Value>,
     prompt_logprobs: Option<Value>,
-}
-
-/// `stream_options`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) struct StreamOptions {
-    #[serde(default)]
-    pub(crate) include_usage: bool,
 }
 
 impl ChatRequest {
@@ -158,14 +151,7 @@ async fn answered(server: &Arc<Server>, request: Request<Body>) -> Result<Respon
         tells_reasoning: true,
     };
     let chunks = answer::start(server, ask)?;
-    let shape = Shape {
-        server: Arc::clone(server),
-        id: server.id("chatcmpl-"),
-        created: now(),
-        model,
-        prompt_tokens,
-        wants_logprobs,
-    };
+    let shape = ChatAnswer(Envelope::new(server, "chatcmpl-", model, prompt_tokens, wants_logprobs));
     if asked.stream.unwrap_or(false) {
         let options = asked.stream_options.unwrap_or_default();
         let mut written = 0;
@@ -177,37 +163,26 @@ async fn answered(server: &Arc<Server>, request: Request<Body>) -> Result<Respon
     Ok(json_response(&shape.whole(&wholes)))
 }
 
-/// What all parts of an answer have in common.
-struct Shape {
-    server: Arc<Server>,
-    id: String,
-    created: u64,
-    model: usize,
-    prompt_tokens: usize,
-    wants_logprobs: bool,
-}
+/// What `object` says of a part of a stream.
+const CHUNK: &str = "chat.completion.chunk";
 
-impl Shape {
-    fn envelope(&self, object: &str, choices: Value) -> Value {
-        let model = &self.server.models[self.model].name;
-        json!({"id": self.id, "object": object, "created": self.created, "model": model, "choices": choices})
-    }
+/// Writes the answers of the chat.
+struct ChatAnswer(Envelope);
 
+impl ChatAnswer {
     fn whole(&self, wholes: &[Whole]) -> Value {
-        let tokenizer = self.server.models[self.model].format.tokenizer();
+        let tokenizer = self.0.tokenizer();
         let choices = wholes.iter().enumerate().map(|(index, whole)| {
             let mut message = json!({"role": "assistant", "content": whole.content, "refusal": null});
             if !whole.reasoning.is_empty() {
                 message["reasoning"] = Value::String(whole.reasoning.clone());
                 message["reasoning_content"] = Value::String(whole.reasoning.clone());
             }
-            let logprobs = self.wants_logprobs.then(|| logprobs::chat(tokenizer, &whole.tokens));
+            let logprobs = self.0.wants_logprobs.then(|| logprobs::chat(tokenizer, &whole.tokens));
             let finish_reason = whole.end.as_ref().map(finish_reason);
             json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason})
         });
-        let mut answer = self.envelope("chat.completion", choices.collect());
-        answer["usage"] = usage(self.prompt_tokens, count(wholes));
-        answer
+        self.0.complete("chat.completion", choices.collect(), wholes)
     }
 
     /// The event that begins a sample.
@@ -217,7 +192,7 @@ impl Shape {
     }
 
     fn chunk(&self, choices: Value) -> Value {
-        self.envelope("chat.completion.chunk", choices)
+        self.0.around(CHUNK, choices)
     }
 
     /// The events of a chunk; `written` counts the tokens of the samples that have ended.
@@ -237,8 +212,8 @@ impl Shape {
                         Piece::Answer(text) => add("content", text),
                     }
                 }
-                let tokenizer = self.server.models[self.model].format.tokenizer();
-                let logprobs = self.wants_logprobs.then(|| logprobs::chat(tokenizer, &tokens));
+                let tokenizer = self.0.tokenizer();
+                let logprobs = self.0.wants_logprobs.then(|| logprobs::chat(tokenizer, &tokens));
                 let choice = json!({"index": sample, "delta": delta, "logprobs": logprobs, "finish_reason": null});
                 stream::event(&self.chunk(json!([choice])))
             }
@@ -249,15 +224,7 @@ impl Shape {
                 stream::event(&self.chunk(json!([choice])))
             }
             Some(Chunk::Failed(error)) => stream::event(&error.json(Protocol::OpenAi)),
-            None => {
-                let mut text = String::new();
-                if options.include_usage {
-                    let mut chunk = self.chunk(json!([]));
-                    chunk["usage"] = usage(self.prompt_tokens, *written);
-                    text = stream::event(&chunk);
-                }
-                text + "data: [DONE]\n\n"
-            }
+            None => self.0.ending(CHUNK, options, *written),
         }
     }
 }

@@ -11,14 +11,14 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::chat::{StreamOptions, refuse_format};
+use super::chat::refuse_format;
 use super::messages::kind;
-use super::{count, finish_reason, is_empty, is_zero, logprobs, refuse, usage};
+use super::{Envelope, StreamOptions, finish_reason, is_empty, is_zero, logprobs, refuse};
 use crate::answer::{self, Ask, Chunk, Whole};
 use crate::body;
 use crate::error::{ApiError, Protocol, json_response};
 use crate::sampling::{self, Asked, samples};
-use crate::server::{Server, now};
+use crate::server::Server;
 use crate::stream::{self, Framing};
 
 /// The most tokens of a completion where a request does not say: OpenAI's number.
@@ -123,14 +123,7 @@ async fn answered(server: &Arc<Server>, request: Request<Body>) -> Result<Respon
     let prompt = Prompt { ids, opens_thinking: false };
     let ask = Ask { model, prompt, sampling, max_new_tokens, stop, samples, logprobs, tells_reasoning: false };
     let chunks = answer::start(server, ask)?;
-    let shape = Shape {
-        server: Arc::clone(server),
-        id: server.id("cmpl-"),
-        created: now(),
-        model,
-        prompt_tokens,
-        wants_logprobs: logprobs.is_some(),
-    };
+    let shape = CompletionAnswer(Envelope::new(server, "cmpl-", model, prompt_tokens, logprobs.is_some()));
     if asked.stream.unwrap_or(false) {
         let options = asked.stream_options.unwrap_or_default();
         let (mut written, mut offsets) = (0, vec![0; samples as usize]);
@@ -141,32 +134,21 @@ async fn answered(server: &Arc<Server>, request: Request<Body>) -> Result<Respon
     Ok(json_response(&shape.whole(&wholes)))
 }
 
-/// What all parts of an answer have in common.
-struct Shape {
-    server: Arc<Server>,
-    id: String,
-    created: u64,
-    model: usize,
-    prompt_tokens: usize,
-    wants_logprobs: bool,
-}
+/// What `object` says of an answer and its parts.
+const OBJECT: &str = "text_completion";
 
-impl Shape {
-    fn envelope(&self, choices: Value) -> Value {
-        let model = &self.server.models[self.model].name;
-        json!({"id": self.id, "object": "text_completion", "created": self.created, "model": model, "choices": choices})
-    }
+/// Writes the answers of completions.
+struct CompletionAnswer(Envelope);
 
+impl CompletionAnswer {
     fn whole(&self, wholes: &[Whole]) -> Value {
-        let tokenizer = self.server.models[self.model].format.tokenizer();
+        let tokenizer = self.0.tokenizer();
         let choices = wholes.iter().enumerate().map(|(index, whole)| {
-            let logprobs = self.wants_logprobs.then(|| logprobs::completion(tokenizer, &whole.tokens, &mut 0));
+            let logprobs = self.0.wants_logprobs.then(|| logprobs::completion(tokenizer, &whole.tokens, &mut 0));
             let finish_reason = whole.end.as_ref().map(finish_reason);
             json!({"index": index, "text": whole.content, "logprobs": logprobs, "finish_reason": finish_reason})
         });
-        let mut answer = self.envelope(choices.collect());
-        answer["usage"] = usage(self.prompt_tokens, count(wholes));
-        answer
+        self.0.complete(OBJECT, choices.collect(), wholes)
     }
 
     fn event(
@@ -184,28 +166,20 @@ impl Shape {
                         Piece::Reasoning(text) | Piece::Answer(text) => text.as_str(),
                     })
                     .collect();
-                let tokenizer = self.server.models[self.model].format.tokenizer();
+                let tokenizer = self.0.tokenizer();
                 let offset = &mut offsets[sample as usize];
-                let logprobs = self.wants_logprobs.then(|| logprobs::completion(tokenizer, &tokens, offset));
+                let logprobs = self.0.wants_logprobs.then(|| logprobs::completion(tokenizer, &tokens, offset));
                 let choice = json!({"index": sample, "text": text, "logprobs": logprobs, "finish_reason": null});
-                stream::event(&self.envelope(json!([choice])))
+                stream::event(&self.0.around(OBJECT, json!([choice])))
             }
             Some(Chunk::End { sample, end, count }) => {
                 *written += count;
                 let choice =
                     json!({"index": sample, "text": "", "logprobs": null, "finish_reason": finish_reason(&end)});
-                stream::event(&self.envelope(json!([choice])))
+                stream::event(&self.0.around(OBJECT, json!([choice])))
             }
             Some(Chunk::Failed(error)) => stream::event(&error.json(Protocol::OpenAi)),
-            None => {
-                let mut text = String::new();
-                if options.include_usage {
-                    let mut chunk = self.envelope(json!([]));
-                    chunk["usage"] = usage(self.prompt_tokens, *written);
-                    text = stream::event(&chunk);
-                }
-                text + "data: [DONE]\n\n"
-            }
+            None => self.0.ending(OBJECT, options, *written),
         }
     }
 }

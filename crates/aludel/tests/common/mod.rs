@@ -29,6 +29,18 @@ impl Workshop {
         workshop
     }
 
+    /// A student, 24 rows in `rows.jsonl`, and in `teacher` the same model once it has learnt them.
+    pub(crate) fn with_teacher() -> Self {
+        let workshop = Self::with_student();
+        let row = |i: usize| serde_json::json!({"prompt": format!("{i}+1?"), "response": format!("It is {}.", i + 1)});
+        workshop.write("rows.jsonl", &(0..24).map(|i| format!("{}\n", row(i))).collect::<String>());
+        let more = ["--dtype", "f32", "--learning-rate", "0.05", "--set", "train.num_train_epochs=3"];
+        let taught = workshop.command(&train_args("taught", &more)).output().unwrap();
+        assert!(taught.status.success(), "{}", String::from_utf8_lossy(&taught.stderr));
+        workshop.json(&["merge", "--adapter", "taught/adapter", "--output-dir", "teacher", "--dtype", "f32", "--json"]);
+        workshop
+    }
+
     /// A path in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
