@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Opens the page of a running `aludel serve` in headless Chromium and uses it: ask, watch it stream, stop, reload; narrow and wide, light and
-dark. The browser is driven by tools/report/browser.py; nothing of Python's needs to be installed.
+"""Opens the page of a running `aludel serve` in headless Chromium and uses it: ask, watch it stream, stop, begin a new conversation while an answer is
+written; narrow and wide, light and dark. The browser is driven by tools/report/browser.py; nothing of Python's needs to be installed.
 """
 
 import argparse
@@ -32,6 +32,23 @@ def ask(browser, text):
     browser.value(f"document.getElementById('prompt').value = {json.dumps(text)}; document.getElementById('form').requestSubmit()")
 
 
+def begin_anew(browser):
+    """A new conversation that is begun while an answer is written has nothing of the old one."""
+    browser.value(
+        "window.sent = []; const send = window.fetch;"
+        "window.fetch = (url, options) => { if (options?.body) window.sent.push(JSON.parse(options.body)); return send(url, options); }; undefined"
+    )
+    ask(browser, "Tell another long story.")
+    until(browser, "[...document.querySelectorAll('article.assistant .text')].at(-1)?.textContent")
+    browser.value("document.getElementById('clear').click()")
+    until(browser, "!document.getElementById('send').hidden")
+    browser.value("document.getElementById('max-tokens').value = '12'")
+    ask(browser, "Hello.")
+    until(browser, "document.querySelector('article.assistant .note')")
+    roles = browser.value("window.sent.at(-1).messages.map(message => message.role).join(' ')")
+    assert roles == "user", f"a new conversation is sent with {roles}"
+
+
 def use(browser, url, width, dark, axe):
     browser.open(url, width, dark)
     until(browser, "document.querySelector('#model option')")
@@ -51,6 +68,7 @@ def use(browser, url, width, dark, axe):
     browser.value("document.getElementById('stop').click()")
     until(browser, "[...document.querySelectorAll('.note')].some(note => note.textContent === 'stopped')")
     until(browser, "!document.getElementById('send').hidden")
+    begin_anew(browser)
     assert browser.value("document.documentElement.scrollWidth <= innerWidth"), f"wider than {width} pixels"
     assert not browser.value("document.querySelector('.error')"), browser.value("document.querySelector('.error').textContent")
     found = []
