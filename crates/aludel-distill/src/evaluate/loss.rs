@@ -125,6 +125,12 @@ pub(super) fn evaluate_rows(
         false => Vec::new(),
     };
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
+    if own_answers.is_some()
+        && let Some(row) = rows.iter().find(|row| !has_prompt(row))
+    {
+        let path = recipe.data.files.get(row.info.file_index as usize).cloned().unwrap_or_default();
+        return Err(Error::NoPrompt { place: format!("{}:{}", path.display(), row.info.line) });
+    }
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
     let mut learner = Learner::load_watched(&student, &added, &recipe, None, &|done, total| {
         tell(RowsProgress::Loading { done, total });
@@ -148,12 +154,6 @@ pub(super) fn evaluate_rows(
     if let Some(findings) = checked {
         pair_notes.extend(findings?);
     }
-    if own_answers.is_some()
-        && let Some(row) = rows.iter().find(|row| !has_prompt(row))
-    {
-        let path = recipe.data.files.get(row.info.file_index as usize).cloned().unwrap_or_default();
-        return Err(Error::NoPrompt { place: format!("{}:{}", path.display(), row.info.line) });
-    }
     let rows: Vec<(u32, TokenRow)> = (0..).zip(rows).collect();
     let at_once = if own_answers.is_some() { ANSWERED_AT_ONCE } else { rows.len() };
     let mut writer = own_answers.map(|seed| {
@@ -162,12 +162,18 @@ pub(super) fn evaluate_rows(
     });
     let (mut sums, mut by_row, mut done) = (PassSums::default(), Vec::new(), 0);
     for some in rows.chunks(at_once) {
-        let mut some = some.to_vec();
-        if let Some((writer, seed)) = &mut writer {
-            let written = writer.write(&mut learner, &mut some, *seed, &mut |_| told(done))?;
-            // It is never broken off.
-            found.truncated += written.ok_or(Error::Stopped)?.cut as usize;
-        }
+        let answered;
+        let some = match &mut writer {
+            Some((writer, seed)) => {
+                let mut own = some.to_vec();
+                let written = writer.write(&mut learner, &mut own, *seed, &mut |_| told(done))?;
+                // Nobody stops it: a signal ends the process.
+                found.truncated += written.ok_or(Error::Stopped)?.cut as usize;
+                answered = own;
+                &answered[..]
+            }
+            None => some,
+        };
         let lengths: Vec<u32> = some.iter().map(|(_, row)| row.info.tokens).collect();
         let places: Vec<u32> = (0..some.len() as u32).collect();
         let all = passes(&places, &lengths, recipe.train.tokens_per_pass);
