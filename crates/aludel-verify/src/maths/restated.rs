@@ -37,7 +37,14 @@ pub(super) fn is_restated(answer: &str, gold: &str, question: &str) -> bool {
     let is_one_literal = is_number && is_bare && !answer.contains('/') && !answer.contains("frac");
     // Where the reference answer is a calculation, as of a factorisation, the number that the question gives is no answer.
     let wants_expression = evaluated::is_calculation(&answer::read(gold));
-    given(question).into_iter().any(|given| {
+    let mut given = given(question);
+    // Of several expressions that stand by themselves, one may be what is asked for: "Which is larger?" and a line for each.
+    let stands =
+        |given: &Given<'_>| given.task == Task::Unknown && evaluated::is_calculation(&answer::read(given.text));
+    if given.iter().filter(|given| stands(given)).count() > 1 {
+        given.retain(|given| given.task != Task::Unknown);
+    }
+    given.into_iter().any(|given| {
         let may_be_repeated = match given.task {
             Task::Convert => false,
             Task::Compute => is_one_literal && !wants_expression,
@@ -186,6 +193,8 @@ mod tests {
                 ("Is 7 prime? What is 7 rounded?", "7", "7.0"),
                 ("What is 12, rounded to one digit?", "12", "12.0"),
                 ("Which is larger, 2^{10} or 1000?", "2^{10}", "1024"),
+                ("Which of these is largest?\n2^3\n3^2", r"3^2", "9"),
+                ("Choose the larger one.\nA: 2^3\nB: 3^2", r"3^2", "9"),
                 ("Reflect the point: (3,3).", "(3,3)", "3, 3"),
                 ("Find $x + y$ if $x = 2$ and $y = 3$.", "5", "5"),
                 ("Which day is it?", "Monday", "monday"),
