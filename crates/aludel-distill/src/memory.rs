@@ -48,11 +48,6 @@ fn read(path: &str) -> Option<String> {
 /// What is held of the adapter while a checkpoint is written: once as numbers and once as bytes.
 const COPIES: u64 = 2;
 
-/// Rows that the student answers at a time.
-fn rows_answered(recipe: &Recipe) -> usize {
-    if recipe.distill.is_on_policy() { recipe.train.rows_per_step() } else { 0 }
-}
-
 /// What training adds to the memory of a process in which a learner was loaded, or outlined, and not used yet.
 pub struct TrainingMemory<'a> {
     learner: &'a mut Learner,
@@ -67,24 +62,20 @@ impl<'a> TrainingMemory<'a> {
     /// Of a learner that is loaded, and whose moments are restored if the run goes on.
     pub fn of_loaded(learner: &'a mut Learner, is_restored: bool, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(is_restored);
-        TrainingMemory {
-            learner,
-            weights: 0,
-            tokens_per_pass: recipe.train.tokens_per_pass,
-            rows_answered: rows_answered(recipe),
-        }
+        TrainingMemory::new(learner, 0, recipe)
     }
 
     /// Of a learner that is outlined: its weights will be there too.
     pub fn of_outlined(learner: &'a mut Learner, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(false);
         let weights = learner.weight_bytes() as u64;
-        TrainingMemory {
-            learner,
-            weights,
-            tokens_per_pass: recipe.train.tokens_per_pass,
-            rows_answered: rows_answered(recipe),
-        }
+        TrainingMemory::new(learner, weights, recipe)
+    }
+
+    fn new(learner: &'a mut Learner, weights: u64, recipe: &Recipe) -> TrainingMemory<'a> {
+        let (settings, is_on_policy) = (&recipe.train, recipe.distill.is_on_policy());
+        let rows_answered = if is_on_policy { settings.rows_per_step() } else { 0 };
+        TrainingMemory { learner, weights, tokens_per_pass: settings.tokens_per_pass, rows_answered }
     }
 
     /// Bytes that a run adds to the memory of the process if these are its largest passes.
