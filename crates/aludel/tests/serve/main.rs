@@ -210,7 +210,7 @@ fn aludel_trace_and_eval_ask_it_as_they_ask_others() {
         |texts: Vec<Value>| texts.iter().map(|text| text.as_str().unwrap().trim().to_owned()).collect::<Vec<_>>();
     assert_eq!(trimmed(texts("served")), trimmed(texts("local")), "the same answers, served or not");
     let trace = ["trace", "--prompts", "sums.jsonl", "--teacher", &url, "--model", "student", "--store", "traces.db"];
-    let traced = workshop.json(&[&trace[..], &["--max-new-tokens", "6", "--json"]].concat());
+    let traced = workshop.json(&[&trace[..], &asked].concat());
     assert_eq!(traced["run"]["warnings"].as_array().map_or(0, Vec::len), 0, "{traced}");
     let status = workshop.json(&["trace", "status", "--store", "traces.db", "--json"]);
     assert_eq!((&status["prompts"], &status["cut"]), (&json!(3), &json!(3)), "{status}");
